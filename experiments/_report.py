@@ -1,0 +1,49 @@
+"""What every results folder says of how it was made."""
+
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+import jax
+
+LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def provenance(command: str, duration: str, seed: str) -> str:
+    """The command, its duration, the seeds, the versions and the hardware, as a Markdown list."""
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    device = jax.devices()[0]
+    hardware = f"{os.cpu_count()} cores of {_processor()}"
+    if device.platform != "cpu":
+        hardware = f"{jax.device_count()} x {device.device_kind}, {hardware}"
+    return "\n".join(
+        [
+            f"- command: `{command}`",
+            f"- duration: {duration}",
+            f"- seeds: {seed}",
+            f"- versions: Python {platform.python_version()}, {versions}",
+            f"- hardware: {hardware}",
+        ]
+    )
+
+
+def command_line() -> str:
+    """The command that is running, to be run again from the root of the repository."""
+    script = Path(sys.argv[0]).resolve().relative_to(Path.cwd())
+    return " ".join(["python", str(script), *sys.argv[1:]])
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

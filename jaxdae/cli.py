@@ -1,0 +1,335 @@
+"""The `jaxdae` command: a thin shell over the library. Heavy imports happen inside the commands."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from jaxdae.config import InputError, RunConfig, check_level, level_range, require_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jaxdae.data import ImageData
+    from jaxdae.runs import Run
+
+WELCOME = """\
+jaxdae trains denoising autoencoders and compares them across noise levels.
+
+  jaxdae train                        train a denoiser on a small set of digits, about a minute
+  jaxdae train --dataset mnist --draw fixed --epochs 20 --out runs/seed
+                                      the classic experiment (downloads MNIST)
+  jaxdae train --resume runs/seed     continue a run that was stopped
+  jaxdae evaluate runs/seed           BCE, MSE, PSNR and SSIM of its models
+  jaxdae plot runs/seed               draw its figures
+  jaxdae denoise scan.png --out clean/
+                                      clean pictures with the pretrained denoiser
+
+`jaxdae COMMAND --help` explains the options of a command."""
+
+Checkpoint = Literal["last", "best"]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """Where datasets lie."""
+
+    manual_dir: Path | None = None
+    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    data_dir: Path | None = None
+    """Where downloads are kept. By default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+
+    def load(self, dataset: str) -> "ImageData":
+        """Loads a dataset from there."""
+        from jaxdae.data import load
+
+        return load(dataset, manual_dir=self.manual_dir, data_dir=self.data_dir)
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelOptions:
+    """Which model of a population."""
+
+    model: int | None = None
+    """Its position, from 0. By default the model nearest noise level 0.5 with the lowest seed."""
+    checkpoint: Checkpoint = "last"
+    """Its parameters after the last epoch, or after the one with the lowest validation loss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one denoiser for each noise level and seed, all in one program."""
+
+    config: tyro.conf.OmitArgPrefixes[RunConfig]  # no default: it would fix the learning rate before the optimizer
+    data: tyro.conf.OmitArgPrefixes[DataOptions] = dataclasses.field(default_factory=DataOptions)
+    out: Path | None = None
+    """Folder of the run. By default runs/<dataset>."""
+    resume: Path | None = None
+    """Continue the run in this folder; only --epochs may differ from what it was started with."""
+    overwrite: bool = False
+    """Replace the run that is in the folder."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        """Trains and reports."""
+        from jaxdae import runs
+
+        if self.resume:
+            epochs = self._epochs_to_resume(arguments, runs.load_config(self.resume))
+            config = runs.load_config(self.resume)
+            run = runs.resume(self.resume, self.data.load(config.dataset), epochs=epochs, progress=self.progress)
+        else:
+            out = self.out or Path("runs") / self.config.dataset
+            data = self.data.load(self.config.dataset)
+            run = runs.train(self.config, data, out=out, overwrite=self.overwrite, progress=self.progress)
+        return self._report(run)
+
+    def _epochs_to_resume(self, arguments: Sequence[str], saved: RunConfig) -> int:
+        """Reads the options again, with the saved ones as defaults, and refuses any that differ."""
+        if self.out or self.overwrite:
+            raise InputError("--resume names the run folder itself; leave out --out and --overwrite")
+        given = tyro.cli(Train, args=arguments, default=dataclasses.replace(self, config=saved), prog="jaxdae train")
+        for field in dataclasses.fields(RunConfig):
+            was, now = getattr(saved, field.name), getattr(given.config, field.name)
+            if field.name != "epochs" and was != now:
+                option = "--" + field.name.replace("_", "-")
+                raise InputError(f"{option} {now} differs from the run's own {was}; leave it out or start another run")
+        return given.config.epochs
+
+    def _report(self, run: "Run") -> int:
+        one = run.only(run.member())
+        data = self.data.load(run.config.dataset)
+        print(f"\n{run.describe(run.member())}, on {len(data.test)} test images:")
+        print_table(evaluation_rows(one, data, default_levels(one.config), "last"))
+        written = write_figures(run, data, ModelOptions(), "encoder_0", None)
+        print(f"\nfigures     {', '.join(map(str, written))}")
+        print(f"checkpoint  {newest_checkpoint(run)}")
+        for number in run.diverged:
+            print(f"{run.describe(number)}: frozen, its loss was not finite; a lower --learning-rate may help")
+        return 1 if run.diverged else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Measure every model of a run, and the noisy images themselves, at every given noise level on the test images."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    noise_levels: tuple[float, ...] = ()
+    """Test levels. By default those that the run was trained at."""
+    json: bool = False
+    """Print JSON instead of a table."""
+    options: tyro.conf.OmitArgPrefixes[ModelOptions] = dataclasses.field(default_factory=ModelOptions)
+    data: tyro.conf.OmitArgPrefixes[DataOptions] = dataclasses.field(default_factory=DataOptions)
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        """Evaluates and prints."""
+        from jaxdae import runs
+
+        run = runs.load_run(self.run)
+        levels = [float(check_level(level, run.config.corruption)) for level in self.noise_levels]
+        names = list(range(len(run.config.members)))
+        if self.options.model is not None:
+            names = [run.member(self.options.model)]
+            run = run.only(names[0])
+        data = self.data.load(run.config.dataset)
+        rows = evaluation_rows(run, data, levels or default_levels(run.config), self.options.checkpoint)
+        for row in rows:
+            row["model"] = row["model"] if row["model"] == "identity" else names[row["model"]]
+        print(json.dumps(rows, indent=1)) if self.json else print_table(rows)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw the figures of a run: loss curves, noisy and denoised images, feature maps."""
+
+    run: tyro.conf.Positional[Path]
+    """The run folder."""
+    layer: str = "encoder_0"
+    """The layer whose feature maps are drawn: encoder_0, encoder_1, decoder_0, decoder_1 ..."""
+    noise_level: float | None = None
+    """Noise level of the images. By default the model's own."""
+    options: tyro.conf.OmitArgPrefixes[ModelOptions] = dataclasses.field(default_factory=ModelOptions)
+    data: tyro.conf.OmitArgPrefixes[DataOptions] = dataclasses.field(default_factory=DataOptions)
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        """Draws and names the files."""
+        from jaxdae import runs
+
+        run = runs.load_run(self.run)
+        number = run.member(self.options.model)
+        print(run.describe(number, self.options.checkpoint))
+        data = self.data.load(run.config.dataset)
+        for path in write_figures(run, data, self.options, self.layer, self.noise_level):
+            print(path)
+        return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Denoise:
+    """Remove the noise from pictures (PNG, JPEG, TIFF). Names and sizes stay; no noise is added unless asked."""
+
+    pictures: tyro.conf.Positional[tuple[Path, ...]]
+    """Files and folders."""
+    out: Path
+    """Folder for the results."""
+    run: Path | None = None
+    """The run whose model is used. By default the pretrained denoiser: MNIST, Gaussian noise of level 0.5."""
+    invert: bool = False
+    """Denoise the negative: for dark writing on a bright ground, where the model knows white on black."""
+    add_noise: float | None = None
+    """Add noise of this level first, to see what the model does."""
+    options: tyro.conf.OmitArgPrefixes[ModelOptions] = dataclasses.field(default_factory=ModelOptions)
+
+    def __call__(self, arguments: Sequence[str]) -> int:
+        """Denoises and names the files."""
+        from jaxdae import images, pretrained, runs
+
+        targets = images.find(self.pictures, self.out)
+        run = runs.load_run(self.run) if self.run else pretrained.load_pretrained()
+        number = run.member(self.options.model)
+        if self.add_noise is not None:
+            check_level(self.add_noise, run.config.corruption)
+        pictures = {path: images.read(path) for path in targets}
+        print(f"denoising with {run.describe(number, self.options.checkpoint)}")
+        if run.channels == 1 and any(picture.pixels.shape[-1] > 1 for picture in pictures.values()):
+            print("the model knows grey images: colour pictures are denoised channel by channel")
+        for index, (path, picture) in enumerate(pictures.items()):
+            if picture.pixels.mean() > 0.5 and not self.invert:
+                print(f"{path} is mostly bright, the model knows white on black: try --invert", file=sys.stderr)
+            images.write(targets[path], picture, self._clean(run, number, picture.pixels, index))
+            print(targets[path])
+        return 0
+
+    def _clean(self, run: "Run", number: int, pixels: Any, index: int) -> Any:
+        import numpy as np
+
+        from jaxdae import denoising, noise
+
+        pixels = 1 - pixels if self.invert else pixels
+        if self.add_noise is not None:
+            key = noise.draw_key(run.config.evaluation_seed, noise.NOISE, index=index)
+            pixels = noise.corrupt(key, pixels, self.add_noise, corruption=run.config.corruption)
+        noisy = np.asarray(pixels)[None]
+        clean = denoising.denoise(run, noisy, member=number, checkpoint=self.options.checkpoint)[0]
+        return 1 - clean if self.invert else clean
+
+
+def default_levels(config: RunConfig) -> list[float]:
+    """The levels at which a run's specialists were trained, or the middle of a generalist's range."""
+    ranges = [level_range(level) for level in config.noise_levels]
+    return sorted({low for low, high in ranges if low == high}) or sorted({(low + high) / 2 for low, high in ranges})
+
+
+def evaluation_rows(run: "Run", data: "ImageData", levels: Sequence[float], checkpoint: Checkpoint) -> list[dict]:
+    """The evaluation of a run on the test images, as table rows."""
+    import numpy as np
+
+    from jaxdae import evaluation
+
+    params = run.stacked_params(checkpoint)
+    scores, identity = evaluation.evaluate_population(params, data.test, np.array(levels), config=run.config)
+    return evaluation.summarize(run.config, levels, scores, identity)
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints table rows in columns."""
+    header = list(rows[0])
+
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    lines = [header, *([cell(row[name]) for name in header] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
+
+
+def newest_checkpoint(run: "Run") -> Path:
+    """The folder of a run's newest checkpoint."""
+    from jaxdae import checkpoints, runs
+
+    assert run.path
+    with checkpoints.open_manager(run.path / runs.CHECKPOINTS) as manager:
+        return run.path / runs.CHECKPOINTS / str(checkpoints.latest_step(manager))
+
+
+def write_figures(
+    run: "Run", data: "ImageData", options: ModelOptions, layer: str, noise_level: float | None
+) -> list[Path]:
+    """Draws the figures of a run into its folder."""
+    import jax
+    import numpy as np
+
+    from jaxdae import evaluation, figures, runs
+
+    number = run.member(options.model)
+    params = run.member_params(number, options.checkpoint)
+    level = default_levels(run.only(number).config)[0] if noise_level is None else noise_level
+    check_level(level, run.config.corruption)
+    clean = data.test[:10].astype(np.float32) / 255
+    noisy = evaluation.noisy_examples(data.test[:10], level, config=run.config)
+    denoised, layers = evaluation.denoise_and_layers(params, noisy, model=run.model)
+    noisy, denoised, layers = jax.device_get((noisy, denoised, layers))
+    require_name("layer", layer, layers)
+    drawn: dict[str, Figure] = {
+        "loss": figures.loss_curves(run.history),
+        "noisy": figures.noisy_digits(noisy),
+        "denoised": figures.noisy_denoised_clean(noisy, denoised, clean),
+        f"features_{layer}": figures.feature_maps(noisy[0], layers[layer][0], layer=layer),
+    }
+    assert run.path
+    folder = run.path / runs.FIGURES
+    folder.mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        temporary = folder / f".{name}.png"
+        figure.savefig(temporary, dpi=100)
+        temporary.replace(folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in drawn]
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "plot": Plot, "denoise": Denoise}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a command line (without the program's name) and returns its exit status."""
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(WELCOME)
+            return 0
+        require_name("command", argv[0], COMMANDS)
+        arguments = list(argv[1:])
+        return tyro.cli(COMMANDS[argv[0]], args=arguments, prog=f"jaxdae {argv[0]}")(arguments)
+    except SystemExit as stop:  # tyro has said what is wrong, or has helped
+        return int(stop.code or 0)
+    except InputError as error:
+        return _fail(error)
+    except OSError as error:
+        return _fail(error)
+    except KeyboardInterrupt as stop:
+        return _interrupted(stop)
+
+
+def _fail(error: Exception) -> int:
+    print(f"jaxdae: {error}", file=sys.stderr)
+    return 2
+
+
+def _interrupted(stop: KeyboardInterrupt) -> int:
+    from jaxdae.runs import Interrupted
+
+    if not isinstance(stop, Interrupted):
+        return 130
+    print(f"\nstopped; continue with: jaxdae train --resume {stop.path}", file=sys.stderr)
+    return 128 + stop.signal_number
+
+
+def console() -> None:
+    """The entry point of the `jaxdae` script."""
+    raise SystemExit(main(sys.argv[1:]))

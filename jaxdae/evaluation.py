@@ -1,0 +1,182 @@
+"""How well denoisers do: noise level x model x image, by bounded batches of vmapped pure functions."""
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num, UInt8
+
+from jaxdae import metrics, noise
+from jaxdae.config import RunConfig
+from jaxdae.model import ConvAutoencoder
+from jaxdae.model import logits as model_logits
+from jaxdae.training import Population, make_model, map_models, static_part, to_float
+
+Images = Float[Array, "batch height width channel"]
+PerImage = Float[Array, "batch"]
+Scalar = Float[Array, ""] | float
+
+BATCH = 100
+"""Images in memory at once, for each model."""
+
+
+def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencoder) -> dict[str, PerImage]:
+    """The metrics of one denoiser on every image.
+
+    Args:
+        params: of one model.
+        noisy: what it is given, on the [0, 1] scale.
+        clean: what it is asked for, on the [0, 1] scale.
+        model: the Flax module.
+
+    Returns:
+        `bce` (nats), `mse`, `psnr` (dB; the error floored at metrics.LEAST_MSE) and `ssim` of every image.
+    """
+    return _in_batches(lambda n, c: _score_model(params, n, c, model=model), noisy, clean)
+
+
+def evaluate_identity(noisy: Images, clean: Images) -> dict[str, PerImage]:
+    """The metrics of the noisy images themselves. BCE takes brightness no nearer to 0 and 1 than LEAST_PROBABILITY."""
+    return _in_batches(_score_images, noisy, clean)
+
+
+def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Array]:
+    logits = model_logits(params, noisy, model=model)
+    # The logits, unlike the image, tell a probability of 1 - 1e-9 from 1.
+    return _score_images(jax.nn.sigmoid(logits), clean) | {"bce": metrics.bce_from_logits(logits, clean)}
+
+
+def _score_images(denoised: Array, clean: Array) -> dict[str, Array]:
+    scores = (metrics.bce, metrics.mse, metrics.psnr, metrics.ssim)
+    return {score.__name__: score(denoised, clean) for score in scores}
+
+
+def _in_batches(function: Callable[..., Any], *stacked: Array) -> Any:
+    """Applies a function of image batches to as many images as there are, BATCH of them at a time."""
+    images = stacked[0].shape[0]
+    padded = -images % BATCH
+    batches = [jnp.pad(x, ((0, padded), *((0, 0),) * (x.ndim - 1))).reshape(-1, BATCH, *x.shape[1:]) for x in stacked]
+    out = jax.lax.map(lambda batch: function(*batch), tuple(batches))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], out)
+
+
+def evaluate_population(
+    params: Any, images: UInt8[Any, "image height width channel"], levels: Num[Any, "level"], *, config: RunConfig
+) -> tuple[dict[str, Float[np.ndarray, "level model image"]], dict[str, Float[np.ndarray, "level image"]]]:
+    """The metrics of every model at every noise level, on the same noisy images for all models.
+
+    Args:
+        params: stacked on the leading `model` axis.
+        images: the clean ones, 0..255.
+        levels: the noise levels, in the unit of the configuration's corruption.
+        config: says the corruption, the clipping, the model and the seed of the evaluation's noise.
+
+    Returns:
+        The metrics of the models, and those of the noisy images themselves.
+    """
+    seed = jnp.uint32(config.evaluation_seed)
+    out = _evaluate_population(
+        params, jnp.asarray(images), jnp.asarray(levels, jnp.float32), seed, config=static_part(config)
+    )
+    return jax.device_get(out)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _evaluate_population(params: Any, images: Array, levels: Array, seed: Array, *, config: RunConfig) -> Any:
+    model = make_model(config)
+
+    def one_level(level: Array) -> Any:
+        def one_batch(index: Array, images: Array) -> Any:
+            clean = to_float(images)
+            noisy = _evaluation_noise(seed, clean, index, level, level, config)
+            scores = map_models(lambda p: _score_model(p, noisy, clean, model=model), params)
+            # The image axis first, as `_in_batches` has it.
+            return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), _score_images(noisy, clean)
+
+        models, identity = _in_batches(one_batch, jnp.arange(images.shape[0]), images)
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), models), identity
+
+    return jax.lax.map(one_level, levels)
+
+
+def _evaluation_noise(
+    seed: Array, clean: Array, index: Array, lowest_level: Scalar, highest_level: Scalar, config: RunConfig
+) -> Array:
+    return noise.corrupt_examples(
+        seed, clean, index, lowest_level, highest_level, corruption=config.corruption, clip=config.clip
+    )
+
+
+def noisy_examples(images: UInt8[Any, "image height width channel"], level: float, *, config: RunConfig) -> Images:
+    """The first noisy images of the evaluation at a level: the very ones that `evaluate_population` measures."""
+    seed, index = jnp.uint32(config.evaluation_seed), jnp.arange(images.shape[0])
+    return _evaluation_noise(seed, to_float(jnp.asarray(images)), index, level, level, config)
+
+
+def denoise_and_layers(
+    params: Any, noisy: Images, *, model: ConvAutoencoder
+) -> tuple[Images, dict[str, Float[Array, "batch rows columns feature"]]]:
+    """The denoised images of one model, and what each of its layers (encoder_0 .. decoder_0 ..) makes of them."""
+    logits, sown = model.apply({"params": params}, noisy, mutable="intermediates")
+    return jax.nn.sigmoid(logits), sown["intermediates"]["layers"][0]
+
+
+def validate(
+    params: Any, members: Population, images: UInt8[Array, "image height width channel"], *, config: RunConfig
+) -> tuple[Float[Array, "model"], Float[Array, "model"]]:
+    """Mean BCE and mean PSNR (dB) of every model at its own training level, drawn for every image for a generalist."""
+    seed = jnp.uint32(config.evaluation_seed)
+    return _validate(params, members, images, seed, config=static_part(config))
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _validate(
+    params: Any, members: Population, images: Array, seed: Array, *, config: RunConfig
+) -> tuple[Array, Array]:
+    model = make_model(config)
+
+    def one_model(params: Any, member: Population) -> tuple[Array, Array]:
+        def one_batch(index: Array, images: Array) -> tuple[Array, Array]:
+            clean = to_float(images)
+            noisy = _evaluation_noise(seed, clean, index, member.lowest_level, member.highest_level, config)
+            logits = model_logits(params, noisy, model=model)
+            return metrics.bce_from_logits(logits, clean), metrics.psnr(jax.nn.sigmoid(logits), clean)
+
+        bce, psnr = _in_batches(one_batch, jnp.arange(images.shape[0]), images)
+        return bce.mean(), psnr.mean()
+
+    return map_models(one_model, params, members)
+
+
+def summarize(
+    config: RunConfig, levels: Sequence[float], scores: dict[str, np.ndarray], identity: dict[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """The means over the images as table rows: for every test level, the identity and then every model.
+
+    Args:
+        config: names the models.
+        levels: the test levels.
+        scores: the metrics of the models, (level, model, image).
+        identity: the metrics of the noisy images, (level, image).
+
+    Returns:
+        Rows with `model` (its position, or "identity"), `noise_level`, `seed` (both of the training, None for the
+        identity), `test_level`, `bce`, `mse`, `psnr` and `ssim`. A mean that is not
+        finite is None, as JSON has no such number.
+    """
+
+    def row(model: int | str, noise_level: Any, seed: int | None, test_level: float, values: Any) -> dict[str, Any]:
+        means = {name: float(np.mean(value, dtype=np.float64)) for name, value in values.items()}
+        finite = {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
+        return {"model": model, "noise_level": noise_level, "seed": seed, "test_level": float(test_level)} | finite
+
+    rows = []
+    for i, level in enumerate(levels):
+        rows.append(row("identity", None, None, level, {name: value[i] for name, value in identity.items()}))
+        for j, member in enumerate(config.members):
+            rows.append(row(j, *member, level, {name: value[i, j] for name, value in scores.items()}))
+    return rows

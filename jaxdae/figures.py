@@ -1,0 +1,100 @@
+"""Arrays to matplotlib figures. Nothing here reads or writes a disk; `figure.savefig(path)` does."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Images = Float[np.ndarray, "image height width channel"]
+
+
+def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:
+    """The seed's first figure: noisy images in a row, 20 x 2 inches, grey, no axes."""
+    return _image_rows([noisy], [""], columns, row_height=2.0)
+
+
+def noisy_denoised_clean(noisy: Images, denoised: Images, clean: Images | None = None, *, columns: int = 10) -> Figure:
+    """The seed's second figure: noisy images over denoised ones, and the clean ones below if they are known."""
+    rows = [noisy, denoised] if clean is None else [noisy, denoised, clean]
+    return _image_rows(rows, ["noisy", "denoised", "clean"], columns, row_height=2.0)
+
+
+def loss_curves(
+    history: Sequence[dict[str, Any]], *, reference: Sequence[dict[str, Any]] = (), reference_name: str = "reference"
+) -> Figure:
+    """Training (dotted) and validation (solid) BCE over the epochs, one colour for each model.
+
+    Args:
+        history: the lines of a run's log.
+        reference: rows with `epoch`, `train_bce` and `val_bce` of another run, drawn in grey.
+        reference_name: its name in the legend.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    if reference:
+        _plot_curves(axes, reference, "0.55", reference_name)
+    models = sorted({line["model"] for line in history})
+    colors = colormaps["viridis"](np.linspace(0, 0.85, len(models)))
+    for model, color in zip(models, colors, strict=True):
+        lines = [line for line in history if line["model"] == model]
+        _plot_curves(axes, lines, color, f"level {lines[0]['noise_level']}, seed {lines[0]['seed']}")
+    axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats per pixel)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _plot_curves(axes: Axes, lines: Sequence[dict[str, Any]], color: Any, name: str) -> None:
+    epochs = [line["epoch"] for line in lines]
+    marker = "." if len(epochs) < 40 else None
+    for metric, style, label in (("val_bce", "-", f"{name}, validation"), ("train_bce", ":", f"{name}, training")):
+        values = [math.nan if line[metric] is None else line[metric] for line in lines]
+        axes.plot(epochs, values, style, color=color, label=label, marker=marker)
+
+
+def feature_maps(
+    noisy: Float[np.ndarray, "height width channel"],
+    maps: Float[np.ndarray, "rows columns feature"],
+    *,
+    layer: str = "",
+    columns: int = 8,
+) -> Figure:
+    """What one layer makes of one image: the image first, then every feature map on its own scale."""
+    features = maps.shape[-1]
+    rows = -(-features // columns)
+    figure = Figure(figsize=(1.2 * (columns + rows), 1.2 * rows + 0.5), layout="constrained")
+    figure.suptitle(f"{layer}: {features} maps of {maps.shape[0]}x{maps.shape[1]}")
+    left, right = figure.subfigures(1, 2, width_ratios=[rows, columns], squeeze=False)[0]
+    _show(left.subplots(), noisy)
+    left.supxlabel("the noisy image", fontsize="medium")
+    for i, axes in enumerate(right.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if i < features:
+            axes.imshow(maps[..., i], cmap="viridis")
+    return figure
+
+
+def _image_rows(rows: Sequence[Images], names: Sequence[str], columns: int, row_height: float) -> Figure:
+    columns = min(columns, len(rows[0]))
+    figure = Figure(figsize=(2.0 * columns, row_height * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for images, name, line in zip(rows, names, grid, strict=False):
+        for image, axes in zip(images, line, strict=False):
+            _show(axes, image)
+        if name:
+            line[0].set_ylabel(name, fontsize=20)
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    grey = image.shape[-1] == 1
+    axes.imshow(image[..., 0] if grey else np.clip(image, 0, 1), cmap="gray" if grey else None, vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

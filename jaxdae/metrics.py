@@ -1,0 +1,74 @@
+"""How far a denoised image is from the clean one: per image, from arrays on the [0, 1] scale.
+
+Every function reduces the last three axes (height, width, channel) and keeps those before them.
+"""
+
+import functools
+import operator
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+Images = Float[Array, "*batch height width channel"]
+PerImage = Float[Array, "*batch"]
+
+LEAST_MSE = 1e-10
+"""PSNR takes a smaller squared error as this one: no image scores above 100 dB."""
+LEAST_PROBABILITY = 1e-7
+"""BCE of an image (not of logits) takes brightness within this distance of 0 and 1, as Keras does."""
+SSIM_WINDOW = 7
+
+_IMAGE = (-3, -2, -1)
+
+
+def bce_from_logits(logits: Images, clean: Images) -> PerImage:
+    """Binary cross-entropy in nats, mean over pixels and channels, of the image sigmoid(logits)."""
+    return optax.sigmoid_binary_cross_entropy(logits, clean).mean(_IMAGE)
+
+
+def bce(denoised: Images, clean: Images) -> PerImage:
+    """Binary cross-entropy in nats, mean over pixels and channels; brightness is clipped by LEAST_PROBABILITY."""
+    p = jnp.clip(denoised, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return -(clean * jnp.log(p) + (1 - clean) * jnp.log1p(-p)).mean(_IMAGE)
+
+
+def mse(denoised: Images, clean: Images) -> PerImage:
+    """Mean squared error."""
+    return jnp.square(denoised - clean).mean(_IMAGE)
+
+
+def psnr(denoised: Images, clean: Images) -> PerImage:
+    """Peak signal-to-noise ratio in dB for a peak of 1, of the squared error floored at LEAST_MSE."""
+    return -10 * jnp.log10(jnp.maximum(mse(denoised, clean), LEAST_MSE))
+
+
+def ssim(denoised: Images, clean: Images) -> PerImage:
+    """Structural similarity (Wang et al. 2004, eq. 13), mean over windows and channels.
+
+    The window is 7x7 and uniform, (co)variances are unbiased, K1 = 0.01, K2 = 0.03 and only whole windows count: the
+    defaults of `skimage.metrics.structural_similarity` with `data_range=1`.
+
+    Raises:
+        ValueError: a side is shorter than the window.
+    """
+    if min(clean.shape[-3:-1]) < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {clean.shape[-3:-1]}")
+    pixels = SSIM_WINDOW**2
+    unbiased = pixels / (pixels - 1)
+    x, y = denoised, clean
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    var_x = unbiased * (_window_mean(x * x) - mean_x * mean_x)
+    var_y = unbiased * (_window_mean(y * y) - mean_y * mean_y)
+    covariance = unbiased * (_window_mean(x * y) - mean_x * mean_y)
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    return (similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean(_IMAGE)
+
+
+def _window_mean(images: Images) -> Float[Array, "*batch rows columns channel"]:
+    # Sums of shifted slices: XLA's reduce_window is slow on a CPU.
+    rows, columns = (side - SSIM_WINDOW + 1 for side in images.shape[-3:-1])
+    down = functools.reduce(operator.add, [images[..., i : i + rows, :, :] for i in range(SSIM_WINDOW)])
+    across = functools.reduce(operator.add, [down[..., i : i + columns, :] for i in range(SSIM_WINDOW)])
+    return across / SSIM_WINDOW**2

@@ -1,0 +1,358 @@
+"""The shell around training: the run folder, signals, progress, logs, resuming and loading."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxdae import checkpoints, evaluation, training
+from jaxdae.config import InputError, RunConfig, default_member
+from jaxdae.data import ImageData, load
+from jaxdae.model import ConvAutoencoder
+
+Checkpoint = Literal["last", "best"]
+CONFIG, METRICS, CHECKPOINTS, FIGURES = "config.json", "metrics.jsonl", "checkpoints", "figures"
+
+_log = logging.getLogger("jaxdae")
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM stopped the training; what was done is saved in `path`."""
+
+    def __init__(self, signal_number: int, path: Path) -> None:
+        """Remembers the signal and the run folder."""
+        super().__init__(f"{signal.Signals(signal_number).name}: saved in {path}")
+        self.signal_number, self.path = signal_number, path
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained population."""
+
+    config: RunConfig
+    params: Any
+    """The last parameters, NumPy arrays with a leading `model` axis."""
+    best: training.Best
+    """The parameters at each model's lowest validation loss, that loss and its epoch."""
+    history: list[dict[str, Any]]
+    """The lines of metrics.jsonl."""
+    path: Path | None = None
+
+    @property
+    def model(self) -> ConvAutoencoder:
+        """The Flax module."""
+        return training.make_model(self.config)
+
+    @property
+    def channels(self) -> int:
+        """The channels of the images that it was trained on."""
+        return self.params["output"]["bias"].shape[-1]
+
+    @property
+    def diverged(self) -> list[int]:
+        """The positions of the models that were frozen because their loss was not finite."""
+        last = self.history[-len(self.config.members) :]
+        return [line["model"] for line in last if line["train_bce"] is None]
+
+    def stacked_params(self, checkpoint: Checkpoint = "last") -> Any:
+        """The parameters of all models at the last or at their best epoch."""
+        return self.best.params if checkpoint == "best" else self.params
+
+    def member(self, number: int | None = None) -> int:
+        """The position of the model that is asked for, or the one nearest level 0.5 with the lowest seed.
+
+        Raises:
+            InputError: there is no such model.
+        """
+        count = len(self.config.members)
+        if number is not None and not 0 <= number < count:
+            raise InputError(f"model {number} does not exist; this run has models 0 to {count - 1}")
+        return default_member(self.config) if number is None else number
+
+    def member_params(self, number: int | None = None, checkpoint: Checkpoint = "last") -> Any:
+        """The parameters of one model."""
+        position = self.member(number)
+        return jax.tree.map(lambda x: x[position], self.stacked_params(checkpoint))
+
+    def only(self, number: int) -> "Run":
+        """The population of that one model."""
+        level, seed = self.config.members[number]
+        config = dataclasses.replace(self.config, noise_levels=(level,), seeds=(seed,))
+        params, best = jax.tree.map(lambda x: x[number][None], (self.params, self.best))
+        history = [line | {"model": 0} for line in self.history if line["model"] == number]
+        return Run(config, params, best, history, self.path)
+
+    def describe(self, number: int, checkpoint: Checkpoint = "last") -> str:
+        """One model in words: its position, noise level, seed and epoch."""
+        level, seed = self.config.members[number]
+        epoch = self.best.epoch[number] if checkpoint == "best" else self.history[-1]["epoch"]
+        return f"model {number} (noise level {level}, seed {seed}), {checkpoint} epoch {epoch}"
+
+
+def train(
+    config: RunConfig,
+    data: ImageData | None = None,
+    *,
+    out: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Trains a population.
+
+    Args:
+        config: what to train.
+        data: the images; by default those of `config.dataset`.
+        out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
+        overwrite: replace the run that is in `out`.
+        progress: show a progress bar.
+
+    Returns:
+        The trained population.
+
+    Raises:
+        InputError: the data does not fit the configuration, or `out` is in use.
+        Interrupted: Ctrl-C or SIGTERM came while training with `out`.
+    """
+    data = data or load(config.dataset)
+    _split(config, data)  # fails before anything is written
+    if out is None:
+        return _run_epochs(config, data, None, [], progress)
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        _clear(path, overwrite)
+    path.mkdir(parents=True, exist_ok=True)
+    _write_config(path, config)
+    return _run_epochs(config, data, path, [], progress)
+
+
+def resume(
+    path: str | os.PathLike, data: ImageData | None = None, *, epochs: int | None = None, progress: bool = False
+) -> Run:
+    """Continues a run from its newest checkpoint, exactly as if it had never stopped.
+
+    Args:
+        path: the run folder.
+        data: the images; by default those of the run's dataset.
+        epochs: a new total of epochs; by default the run's own.
+        progress: show a progress bar.
+
+    Returns:
+        The trained population.
+
+    Raises:
+        InputError: there is no run, or it already has more epochs.
+        Interrupted: as in `train`.
+    """
+    path = Path(path)
+    config = load_config(path)
+    history = read_history(path)
+    if epochs is not None:
+        config = dataclasses.replace(config, epochs=epochs)
+    return _run_epochs(config, data or load(config.dataset), path, history, progress)
+
+
+def load_run(path: str | os.PathLike) -> Run:
+    """Loads a run, with its parameters as NumPy arrays, on any machine.
+
+    Raises:
+        InputError: the folder holds no run, or one without a checkpoint.
+    """
+    path = Path(path)
+    config = load_config(path)
+    with checkpoints.open_manager(path / CHECKPOINTS) as manager:
+        params, best = (checkpoints.restore_arrays(manager, item) for item in ("params", "best"))
+    return Run(config, params, training.Best(**best), read_history(path), path)
+
+
+def load_config(path: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        InputError: the folder holds no run, or its configuration is damaged.
+    """
+    try:
+        return RunConfig.from_dict(json.loads((path / CONFIG).read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path / CONFIG} cannot be read: {error}") from None
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; the rest of a line that a crash cut short is left out."""
+    log = path / METRICS
+    if not log.exists():
+        return []
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _split(config: RunConfig, data: ImageData) -> tuple[np.ndarray, np.ndarray]:
+    if config.holdout == 0:
+        return data.train, data.test
+    if config.holdout >= len(data.train):
+        raise InputError(f"holdout {config.holdout} leaves nothing of {len(data.train)} training images; take fewer")
+    return data.train[: -config.holdout], data.train[-config.holdout :]
+
+
+def _clear(path: Path, overwrite: bool) -> None:
+    if not (path / CONFIG).exists():
+        raise InputError(f"{path} exists and is not a run folder; choose another one with --out")
+    if not overwrite:
+        raise InputError(f"{path} already holds a run; continue it with --resume {path} or replace it with --overwrite")
+    for name in (CHECKPOINTS, FIGURES):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in (METRICS, CONFIG):
+        (path / name).unlink(missing_ok=True)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _write_config(path: Path, config: RunConfig) -> None:
+    _write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
+
+
+def _run_epochs(
+    config: RunConfig, data: ImageData, path: Path | None, history: list[dict[str, Any]], progress: bool
+) -> Run:
+    """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
+    train_images, val_images = map(jnp.asarray, _split(config, data))
+    plan = training.epoch_plan(len(train_images), config)
+    states, best = training.initial_states(config, train_images.shape[-1])
+    members = training.population(config)
+
+    with contextlib.ExitStack() as stack:
+        step, caught = 0, []
+        if path:
+            manager = stack.enter_context(checkpoints.open_manager(path / CHECKPOINTS, config.keep))
+            caught = stack.enter_context(_caught_signals())
+            if manager.latest_step() is not None:
+                step, states, best = checkpoints.restore(manager, states, best)
+            history = _continue_log(path, config, history, step / plan.steps)
+        bar = stack.enter_context(_progress_bar(config, plan, step, progress))
+        losses, started, images_before = None, time.perf_counter(), bar.n
+
+        for epoch, chunk in plan.chunks_from(step, config.epochs):
+            previous = losses
+            states, losses = training.train_chunk(states, members, train_images, epoch, chunk, config=config)
+            step = plan.step_after(epoch, chunk)
+            if previous is not None:  # shown while the device is busy with the next chunk
+                bar.set_postfix_str(f"loss {np.mean(previous):.4f}", refresh=False)
+            bar.update(plan.examples_before(step) * len(config.members) - bar.n)
+            if step % plan.steps == 0:
+                train_bce = jax.device_get(losses)
+                rate = (bar.n - images_before) / (time.perf_counter() - started)
+                val_bce, val_psnr = evaluation.validate(states.params, members, val_images, config=config)
+                states, best = training.finish_epoch(states, best, val_bce, epoch)
+                lines = _epoch_lines(config, epoch, train_bce, val_bce, val_psnr, rate)
+                _warn_of_frozen(config, history, lines)
+                history = history + lines
+                if path:
+                    with (path / METRICS).open("a") as log:
+                        log.write("".join(map(_line, lines)))
+                started, images_before = time.perf_counter(), bar.n
+            if path and (caught or step % plan.steps == 0):
+                checkpoints.save(manager, step, states, best, config)
+            if path and caught:
+                raise Interrupted(caught[0], path)
+    return Run(config, jax.device_get(states.params), jax.device_get(best), history, path)
+
+
+def _continue_log(
+    path: Path, config: RunConfig, history: list[dict[str, Any]], epochs_done: float
+) -> list[dict[str, Any]]:
+    """Drops what the log has beyond the checkpoint, and writes the configuration with its new number of epochs."""
+    if epochs_done > config.epochs:
+        raise InputError(f"{path} is at epoch {math.ceil(epochs_done)} already; --epochs {config.epochs} is too few")
+    history = [line for line in history if line["epoch"] <= epochs_done]
+    _write_atomically(path / METRICS, "".join(map(_line, history)))
+    _write_config(path, config)
+    return history
+
+
+def _progress_bar(config: RunConfig, plan: training.EpochPlan, step: int, progress: bool) -> tqdm:
+    models = len(config.members)
+    return tqdm(
+        total=config.epochs * plan.examples * models,
+        initial=plan.examples_before(step) * models,
+        unit=" images",
+        unit_scale=True,
+        disable=not progress,
+        dynamic_ncols=True,
+    )
+
+
+def _epoch_lines(
+    config: RunConfig, epoch: int, train_bce: Any, val_bce: Any, val_psnr: Any, rate: float
+) -> list[dict[str, Any]]:
+    def number(value: Any) -> float | None:
+        return round(float(value), 6) if math.isfinite(value) else None
+
+    return [
+        {
+            "epoch": epoch,
+            "model": i,
+            "noise_level": member.noise_level,
+            "seed": member.seed,
+            "train_bce": number(train_bce[i]),
+            "val_bce": number(val_bce[i]),
+            "val_psnr": number(val_psnr[i]),
+            "images_per_second": round(rate, 1),
+        }
+        for i, member in enumerate(config.members)
+    ]
+
+
+def _line(entry: dict[str, Any]) -> str:
+    return json.dumps(entry) + "\n"
+
+
+def _warn_of_frozen(config: RunConfig, history: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
+    models = len(config.members)
+    before = history[-models:] or [{"train_bce": 0.0}] * models
+    for was, now in zip(before, lines, strict=True):
+        if was["train_bce"] is not None and now["train_bce"] is None:
+            level, seed = now["noise_level"], now["seed"]
+            _log.warning(
+                f"model {now['model']} (noise level {level}, seed {seed}) is frozen since epoch {now['epoch']}: "
+                "its loss or gradient is not finite; a lower --learning-rate may help"
+            )
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[int]]:
+    """Notes Ctrl-C and SIGTERM in a list instead of dying of them; the second one acts as usual."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: Any) -> None:
+        caught.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {int(number): signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,261 @@
+"""The training step, and the compiled program that takes many of them: pure functions of arrays and configuration.
+
+One step is written for one model and one noisy batch. A chunk is a fixed number of steps of every model in the
+population, with the dataset on the device: it shuffles, gathers, scales, corrupts and steps in one compiled program.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt, UInt8
+
+from jaxdae import metrics, noise
+from jaxdae.config import RunConfig, level_range
+from jaxdae.model import ConvAutoencoder, initialize, logits
+
+Images = Float[Array, "batch height width channel"]
+Dataset = UInt8[Array, "example height width channel"]
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a step reads and changes, for one model (or, stacked, for a population)."""
+
+    params: Any
+    opt_state: Any
+    loss_sum: Float[Array, "*model"]
+    """Sum of the BCE of the examples seen in this epoch."""
+    example_count: Float[Array, "*model"]
+    """How many there were."""
+    finite: Bool[Array, "*model"]
+    """False once a loss or gradient was not finite: from then on the model stays as it is."""
+
+
+class Best(struct.PyTreeNode):
+    """The parameters with the lowest validation loss so far, for each model of a population."""
+
+    params: Any
+    loss: Float[Array, "model"]
+    epoch: Int[Array, "model"]
+
+
+class Population(struct.PyTreeNode):
+    """What tells the models of a population from one another."""
+
+    seed: UInt[Array, "*model"]
+    lowest_level: Float[Array, "*model"]
+    highest_level: Float[Array, "*model"]
+
+
+def population(config: RunConfig) -> Population:
+    """The seeds and levels of the population, on the leading `model` axis."""
+    ranges = jnp.array([level_range(member.noise_level) for member in config.members], jnp.float32)
+    seeds = jnp.array([member.seed for member in config.members], jnp.uint32)
+    return Population(seeds, ranges[:, 0], ranges[:, 1])
+
+
+def make_model(config: RunConfig) -> ConvAutoencoder:
+    """The Flax module that the configuration describes."""
+    return ConvAutoencoder(width=config.width, depth=config.depth)
+
+
+def make_optimizer(config: RunConfig) -> optax.GradientTransformation:
+    """The optimizer that the configuration describes, with every number written out."""
+    if config.optimizer == "adam":
+        return optax.adam(config.learning_rate)
+    return optax.adadelta(config.learning_rate, rho=config.adadelta_rho, eps=config.adadelta_eps)
+
+
+def initial_states(config: RunConfig, channels: int) -> tuple[TrainState, Best]:
+    """The untrained population: its states and, as nothing is known of them, an infinite best loss."""
+
+    def one(seed: UInt[Array, ""]) -> TrainState:
+        params = initialize(noise.draw_key(seed, noise.INITIALIZATION), make_model(config), channels)
+        zero = jnp.zeros(())
+        return TrainState(params, make_optimizer(config).init(params), zero, zero, jnp.array(True))
+
+    states = jax.vmap(one)(population(config).seed)
+    count = len(config.members)
+    # A copy, because the states are donated to the next chunk and the best is not.
+    best = Best(jax.tree.map(jnp.copy, states.params), jnp.full(count, jnp.inf), jnp.zeros(count, jnp.int32))
+    return states, best
+
+
+def train_step(
+    state: TrainState,
+    noisy: Images,
+    clean: Images,
+    weight: Float[Array, "batch"],
+    *,
+    model: ConvAutoencoder,
+    optimizer: optax.GradientTransformation,
+) -> TrainState:
+    """One optimizer step of one model on the weighted mean BCE of a batch.
+
+    Args:
+        state: the model before the step.
+        noisy: what the model is given, on the [0, 1] scale.
+        clean: what it is asked for, on the [0, 1] scale.
+        weight: 1 for an example, 0 for padding. A batch of padding alone changes nothing.
+        model: the Flax module.
+        optimizer: its optimizer.
+
+    Returns:
+        The model after the step. If the loss or the gradient is not finite, the model before it, marked as such.
+    """
+
+    def loss_sum(params: Any) -> Float[Array, ""]:
+        return jnp.sum(weight * metrics.bce_from_logits(logits(params, noisy, model=model), clean))
+
+    loss, gradient = jax.value_and_grad(loss_sum)(state.params)
+    count = weight.sum()
+    gradient = jax.tree.map(lambda g: g / jnp.maximum(count, 1), gradient)
+    finite = state.finite & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    stepped = TrainState(
+        optax.apply_updates(state.params, updates),
+        opt_state,
+        state.loss_sum + loss,
+        state.example_count + count,
+        finite,
+    )
+    return select(finite & (count > 0), stepped, state.replace(finite=finite))
+
+
+def select(condition: Bool[Array, ""], chosen: Any, otherwise: Any) -> Any:
+    """`jnp.where` over two trees."""
+    return jax.tree.map(functools.partial(jnp.where, condition), chosen, otherwise)
+
+
+class EpochPlan(NamedTuple):
+    """How the steps of an epoch are divided into chunks of equal length; the last one may reach past its end."""
+
+    examples: int
+    batch_size: int
+    steps: int
+    chunk_length: int
+    chunks: int
+
+    def chunks_from(self, step: int, epochs: int) -> Iterator[tuple[int, int]]:
+        """The (epoch, chunk) pairs that are left after `step` optimizer steps; epochs count from 1, chunks from 0."""
+        first_epoch, first_chunk = step // self.steps + 1, step % self.steps // self.chunk_length
+        for epoch in range(first_epoch, epochs + 1):
+            for chunk in range(first_chunk if epoch == first_epoch else 0, self.chunks):
+                yield epoch, chunk
+
+    def step_after(self, epoch: int, chunk: int) -> int:
+        """The optimizer steps taken by the end of a chunk."""
+        return (epoch - 1) * self.steps + min((chunk + 1) * self.chunk_length, self.steps)
+
+    def examples_before(self, step: int) -> int:
+        """The examples seen in that many steps."""
+        epochs, rest = divmod(step, self.steps)
+        return epochs * self.examples + rest * self.batch_size
+
+
+def epoch_plan(examples: int, config: RunConfig) -> EpochPlan:
+    """The epoch in as few equal chunks of at most `config.chunk_steps` as there can be."""
+    steps = -(-examples // config.batch_size)
+    chunks = -(-steps // config.chunk_steps)
+    return EpochPlan(examples, config.batch_size, steps, -(-steps // chunks), chunks)
+
+
+def static_part(config: RunConfig) -> RunConfig:
+    """The configuration with all that a compiled chunk does not depend on at its default, to share compilations."""
+    default = RunConfig()
+    traced = ("dataset", "noise_levels", "seeds", "epochs", "holdout", "evaluation_seed", "keep")
+    return dataclasses.replace(config, **{name: getattr(default, name) for name in traced})
+
+
+def train_chunk(
+    states: TrainState,
+    members: Population,
+    images: Dataset,
+    epoch: int | Int[Array, ""],
+    chunk: int | Int[Array, ""],
+    *,
+    config: RunConfig,
+) -> tuple[TrainState, Float[Array, "model"]]:
+    """Takes every model of a population through the steps of one chunk.
+
+    Args:
+        states: the stacked states; their memory is given up.
+        members: their seeds and levels.
+        images: the training images.
+        epoch: the epoch, from 1.
+        chunk: the chunk within the epoch, from 0. Where it reaches past the epoch's last step, nothing more happens.
+        config: what to do.
+
+    Returns:
+        The stacked states, and the mean BCE of the examples that each model has seen in this epoch (not finite for a
+        model that is frozen).
+    """
+    return _train_chunk(states, members, images, epoch, chunk, config=static_part(config))
+
+
+@functools.partial(jax.jit, static_argnames="config", donate_argnames="states")
+def _train_chunk(
+    states: TrainState, members: Population, images: Array, epoch: Array, chunk: Array, *, config: RunConfig
+) -> tuple[TrainState, Array]:
+    examples = images.shape[0]
+    model, optimizer = make_model(config), make_optimizer(config)
+    length = epoch_plan(examples, config).chunk_length
+    noise_epoch = epoch if config.draw == "fresh" else 0
+
+    def one_model(state: TrainState, member: Population) -> TrainState:
+        order = epoch_order(noise.draw_key(member.seed, noise.ORDER, epoch), examples)
+
+        def step(state: TrainState, number: Array) -> tuple[TrainState, None]:
+            position = number * config.batch_size + jnp.arange(config.batch_size)
+            index = order[jnp.minimum(position, examples - 1)]
+            clean = to_float(images[index])
+            noisy = noise.corrupt_examples(
+                member.seed,
+                clean,
+                index,
+                member.lowest_level,
+                member.highest_level,
+                epoch=noise_epoch,
+                corruption=config.corruption,
+                clip=config.clip,
+            )
+            weight = (position < examples).astype(jnp.float32)
+            return train_step(state, noisy, clean, weight, model=model, optimizer=optimizer), None
+
+        return jax.lax.scan(step, state, chunk * length + jnp.arange(length))[0]
+
+    states = map_models(one_model, states, members)
+    return states, jnp.where(states.finite, states.loss_sum / states.example_count, jnp.nan)
+
+
+@functools.partial(jax.jit, donate_argnames=("states", "best"))
+def finish_epoch(
+    states: TrainState, best: Best, val_bce: Float[Array, "model"], epoch: int | Int[Array, ""]
+) -> tuple[TrainState, Best]:
+    """Clears the running sums and keeps the parameters of the models whose validation loss is their lowest so far."""
+    improved = val_bce < best.loss
+    now = Best(jax.tree.map(jnp.copy, states.params), val_bce, jnp.full_like(best.epoch, epoch))
+    zeros = jnp.zeros_like(states.loss_sum)
+    return states.replace(loss_sum=zeros, example_count=zeros), jax.vmap(select)(improved, now, best)
+
+
+def epoch_order(key: Key[Array, ""], examples: int) -> Int[Array, "example"]:
+    """The order in which an epoch visits the examples."""
+    return jax.random.permutation(key, examples)
+
+
+def to_float(images: Num[Array, "*batch height width channel"]) -> Float[Array, "*batch height width channel"]:
+    """uint8 images, 0..255, on the [0, 1] scale."""
+    return images.astype(jnp.float32) / 255
+
+
+def map_models(function: Callable[..., Any], *stacked: Any) -> Any:
+    """Applies a function of one model to stacked ones: in turn on a CPU, together (vmap) on an accelerator."""
+    in_turn = jax.default_backend() == "cpu"
+    models = jax.tree.leaves(stacked)[0].shape[0]
+    return jax.lax.map(lambda one: function(*one), stacked, batch_size=1 if in_turn else models)
