@@ -5,6 +5,11 @@
 trains (or continues) runs/seed and writes results/seed/. With `--ship` its parameters become the pretrained denoiser.
 """
 
+# ruff: noqa: E402
+from jaxdae.cli import cores_as_devices
+
+cores_as_devices()  # before JAX is imported
+
 import csv
 import dataclasses
 import json
@@ -118,8 +123,8 @@ def report(run: jaxdae.Run, rows: list[dict], reference: list[dict], examples: i
         ],
     )
     answer = (
-        f"{'Yes' if all(within) else 'No'}: at {sum(within)} of {len(within)} compared epochs the validation BCE is within "
-        f"tolerance of Keras's. After {epochs} epochs it is {rows[1]['bce']:.4f}, and the PSNR rises from "
+        f"{'Yes' if all(within) else 'No'}: at {sum(within)} of {len(within)} compared epochs the validation BCE is "
+        f"within tolerance of Keras's. After {epochs} epochs it is {rows[1]['bce']:.4f}, and the PSNR rises from "
         f"{rows[0]['psnr']:.2f} dB (noisy) to {rows[1]['psnr']:.2f} dB (denoised)."
     )
     return f"""# The seed experiment
@@ -133,8 +138,8 @@ clipped to [0, 1], Adadelta(1.0, rho 0.95, eps 1e-7), binary cross-entropy, batc
 
 {table}
 
-Means over {test_images:,} test images of per-image values; PSNR in dB for a peak of 1; SSIM with a 7x7 uniform window; the
-BCE of the identity takes brightness no nearer to 0 and 1 than 1e-7. Rows: [table.csv](table.csv).
+Means over {test_images:,} test images of per-image values; PSNR in dB for a peak of 1; SSIM with a 7x7 uniform
+window; the BCE of the identity takes brightness no nearer to 0 and 1 than 1e-7. Rows: [table.csv](table.csv).
 
 ## Against Keras
 

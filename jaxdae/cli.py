@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -330,6 +331,13 @@ def _interrupted(stop: KeyboardInterrupt) -> int:
     return 128 + stop.signal_number
 
 
+def cores_as_devices() -> None:
+    """Makes every CPU core a device of its own: small matrix products do not spread over threads, devices do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
+
+
 def console() -> None:
-    """The entry point of the `jaxdae` script."""
+    """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
+    cores_as_devices()
     raise SystemExit(main(sys.argv[1:]))

@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, Self, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 CorruptionName = Literal["gaussian", "uniform", "speckle", "salt_and_pepper", "masking", "poisson"]
 Draw = Literal["fresh", "fixed"]
@@ -36,7 +36,7 @@ class Member(NamedTuple):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that ends an error message: the known names most like `name`, or all of them."""
     known = list(known)
-    close = difflib.get_close_matches(name, known, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, cutoff=0.65)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 
@@ -151,7 +151,7 @@ class RunConfig:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
+    def from_dict(cls, fields: dict[str, Any]) -> "RunConfig":
         """The inverse of `to_dict`.
 
         Raises:

@@ -8,20 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Num, UInt8
 
-from jaxdae import metrics, noise
+from jaxdae import metrics, noise, parallel
 from jaxdae.config import RunConfig
 from jaxdae.model import ConvAutoencoder
 from jaxdae.model import logits as model_logits
 from jaxdae.training import Population, make_model, map_models, static_part, to_float
 
-Images = Float[Array, "batch height width channel"]
-PerImage = Float[Array, "batch"]
+Images = Float[Array | np.ndarray, "batch height width channel"]
+PerImage = Float[Array | np.ndarray, "batch"]
 Scalar = Float[Array, ""] | float
-
-BATCH = 100
-"""Images in memory at once, for each model."""
 
 
 def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencoder) -> dict[str, PerImage]:
@@ -36,32 +34,39 @@ def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencode
     Returns:
         `bce` (nats), `mse`, `psnr` (dB; the error floored at metrics.LEAST_MSE) and `ssim` of every image.
     """
-    return _in_batches(lambda n, c: _score_model(params, n, c, model=model), noisy, clean)
+    return _in_batches(lambda params, n, c: _score_model(params, n, c, model=model), params, noisy, clean)
 
 
 def evaluate_identity(noisy: Images, clean: Images) -> dict[str, PerImage]:
     """The metrics of the noisy images themselves. BCE takes brightness no nearer to 0 and 1 than LEAST_PROBABILITY."""
-    return _in_batches(_score_images, noisy, clean)
+    return _in_batches(lambda _, n, c: _score_images(n, c), None, noisy, clean)
 
 
-def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Array]:
+def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Any]:
     logits = model_logits(params, noisy, model=model)
     # The logits, unlike the image, tell a probability of 1 - 1e-9 from 1.
     return _score_images(jax.nn.sigmoid(logits), clean) | {"bce": metrics.bce_from_logits(logits, clean)}
 
 
-def _score_images(denoised: Array, clean: Array) -> dict[str, Array]:
+def _score_images(denoised: Array, clean: Array) -> dict[str, Any]:
     scores = (metrics.bce, metrics.mse, metrics.psnr, metrics.ssim)
     return {score.__name__: score(denoised, clean) for score in scores}
 
 
-def _in_batches(function: Callable[..., Any], *stacked: Array) -> Any:
-    """Applies a function of image batches to as many images as there are, BATCH of them at a time."""
-    images = stacked[0].shape[0]
-    padded = -images % BATCH
-    batches = [jnp.pad(x, ((0, padded), *((0, 0),) * (x.ndim - 1))).reshape(-1, BATCH, *x.shape[1:]) for x in stacked]
-    out = jax.lax.map(lambda batch: function(*batch), tuple(batches))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:images], out)
+def _in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray) -> Any:
+    """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each."""
+    images, mesh, size = stacked[0].shape[0], parallel.data_mesh(), parallel.images_at_once()
+    missing = -images % (size * mesh.size)
+    padded = [jnp.pad(x, ((0, missing), *((0, 0),) * (x.ndim - 1))) for x in stacked]
+
+    def on_device(shared: Any, *share: Array) -> Any:
+        batches = tuple(x.reshape(-1, size, *x.shape[1:]) for x in share)
+        out = jax.lax.map(lambda batch: function(shared, *batch), batches)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
+
+    specs = (P(), *(P(parallel.AXIS) for _ in stacked))
+    divided = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(parallel.AXIS), check_vma=False)
+    return jax.tree.map(lambda x: x[:images], divided(shared, *padded))
 
 
 def evaluate_population(
@@ -90,14 +95,15 @@ def _evaluate_population(params: Any, images: Array, levels: Array, seed: Array,
     model = make_model(config)
 
     def one_level(level: Array) -> Any:
-        def one_batch(index: Array, images: Array) -> Any:
+        def one_batch(shared: Any, index: Array, images: Array) -> Any:
+            params, level = shared
             clean = to_float(images)
             noisy = _evaluation_noise(seed, clean, index, level, level, config)
             scores = map_models(lambda p: _score_model(p, noisy, clean, model=model), params)
             # The image axis first, as `_in_batches` has it.
             return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), _score_images(noisy, clean)
 
-        models, identity = _in_batches(one_batch, jnp.arange(images.shape[0]), images)
+        models, identity = _in_batches(one_batch, (params, level), jnp.arange(images.shape[0]), images)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), models), identity
 
     return jax.lax.map(one_level, levels)
@@ -140,13 +146,14 @@ def _validate(
     model = make_model(config)
 
     def one_model(params: Any, member: Population) -> tuple[Array, Array]:
-        def one_batch(index: Array, images: Array) -> tuple[Array, Array]:
+        def one_batch(shared: Any, index: Array, images: Array) -> tuple[Any, Any]:
+            params, member = shared
             clean = to_float(images)
             noisy = _evaluation_noise(seed, clean, index, member.lowest_level, member.highest_level, config)
             logits = model_logits(params, noisy, model=model)
             return metrics.bce_from_logits(logits, clean), metrics.psnr(jax.nn.sigmoid(logits), clean)
 
-        bce, psnr = _in_batches(one_batch, jnp.arange(images.shape[0]), images)
+        bce, psnr = _in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
         return bce.mean(), psnr.mean()
 
     return map_models(one_model, params, members)

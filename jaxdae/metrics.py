@@ -7,11 +7,12 @@ import functools
 import operator
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-Images = Float[Array, "*batch height width channel"]
-PerImage = Float[Array, "*batch"]
+Images = Float[Array | np.ndarray, "*batch height width channel"]
+PerImage = Float[Array | np.ndarray, "*batch"]
 
 LEAST_MSE = 1e-10
 """PSNR takes a smaller squared error as this one: no image scores above 100 dB."""
@@ -66,7 +67,7 @@ def ssim(denoised: Images, clean: Images) -> PerImage:
     return (similarity / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))).mean(_IMAGE)
 
 
-def _window_mean(images: Images) -> Float[Array, "*batch rows columns channel"]:
+def _window_mean(images: Images) -> Float[Array | np.ndarray, "*batch rows columns channel"]:
     # Sums of shifted slices: XLA's reduce_window is slow on a CPU.
     rows, columns = (side - SSIM_WINDOW + 1 for side in images.shape[-3:-1])
     down = functools.reduce(operator.add, [images[..., i : i + rows, :, :] for i in range(SSIM_WINDOW)])

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
 from jaxdae import conv
 
-Images = Float[Array, "batch height width channel"]
+Images = Float[Array | np.ndarray, "batch height width channel"]
 
 
 class Conv3x3(nn.Module):
@@ -24,7 +25,7 @@ class Conv3x3(nn.Module):
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), (3, 3, images.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Callable[[Array, Array], Array] = conv.upsample_conv3x3 if self.upsample else conv.conv3x3
-        return convolve(images, kernel) + bias
+        return convolve(jnp.asarray(images), kernel) + bias
 
 
 class ConvAutoencoder(nn.Module):
@@ -46,7 +47,7 @@ class ConvAutoencoder(nn.Module):
         hidden = pad_to_multiple(images, 2**self.depth)
         layers = {}
         for i in range(self.depth):
-            hidden = max_pool(nn.relu(Conv3x3(self.width, name=f"encoder_{i}")(hidden)))
+            hidden = conv.max_pool(nn.relu(Conv3x3(self.width, name=f"encoder_{i}")(hidden)))
             layers[f"encoder_{i}"] = hidden
         for i in range(self.depth):
             hidden = nn.relu(Conv3x3(self.width, upsample=i > 0, name=f"decoder_{i}")(hidden))
@@ -60,11 +61,6 @@ def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height
     """Repeats the last row and column until both sides are multiples of `multiple`."""
     rows, columns = (-side % multiple for side in images.shape[1:3])
     return jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
-
-
-def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
-    """The maximum of every 2x2 block."""
-    return nn.max_pool(images, (2, 2), strides=(2, 2))
 
 
 def initialize(key: Key[Array, ""], model: ConvAutoencoder, channels: int) -> dict:

@@ -22,9 +22,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt
 
-Image = Float[Array, "height width channel"]
+Image = Float[Array | np.ndarray, "height width channel"]
 Scalar = Float[Array, ""] | float
 
 INITIALIZATION, ORDER, LEVEL, NOISE = range(4)
@@ -83,7 +84,7 @@ CORRUPTIONS: dict[str, Callable[[Key[Array, ""], Image, Scalar], Image]] = {
 
 def corrupt(
     key: Key[Array, ""], clean: Image, level: Scalar, *, corruption: str = "gaussian", clip: bool = True
-) -> Image:
+) -> Float[Array, "height width channel"]:
     """Makes one clean image noisy.
 
     Args:
@@ -97,7 +98,7 @@ def corrupt(
         The noisy image, of the same shape.
     """
     noisy = CORRUPTIONS[corruption](key, clean, level)
-    return jnp.clip(noisy, 0.0, 1.0) if clip else noisy
+    return jnp.clip(noisy, 0.0, 1.0) if clip else jnp.asarray(noisy)
 
 
 def draw_key(
@@ -140,9 +141,9 @@ def corrupt_examples(
         The noisy images.
     """
 
-    def corrupt_one(clean: Image, index: Int[Array, ""]) -> Image:
+    def corrupt_one(clean: Array, index: Array) -> Array:
         drawn = jax.random.uniform(draw_key(seed, LEVEL, epoch, index))
         level = lowest_level + (highest_level - lowest_level) * drawn
         return corrupt(draw_key(seed, NOISE, epoch, index), clean, level, corruption=corruption, clip=clip)
 
-    return jax.vmap(corrupt_one)(clean, index)
+    return jax.vmap(corrupt_one)(jnp.asarray(clean), index)

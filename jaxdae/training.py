@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt, UInt8
 
-from jaxdae import metrics, noise
+from jaxdae import metrics, noise, parallel
 from jaxdae.config import RunConfig, level_range
 from jaxdae.model import ConvAutoencoder, initialize, logits
 
@@ -40,8 +42,8 @@ class Best(struct.PyTreeNode):
     """The parameters with the lowest validation loss so far, for each model of a population."""
 
     params: Any
-    loss: Float[Array, "model"]
-    epoch: Int[Array, "model"]
+    loss: Float[Array, "*model"]
+    epoch: Int[Array, "*model"]
 
 
 class Population(struct.PyTreeNode):
@@ -73,17 +75,18 @@ def make_optimizer(config: RunConfig) -> optax.GradientTransformation:
 
 def initial_states(config: RunConfig, channels: int) -> tuple[TrainState, Best]:
     """The untrained population: its states and, as nothing is known of them, an infinite best loss."""
+    return _initial_states(population(config).seed, channels, config=static_part(config))
 
-    def one(seed: UInt[Array, ""]) -> TrainState:
+
+@functools.partial(jax.jit, static_argnames=("channels", "config"))
+def _initial_states(seeds: Array, channels: int, *, config: RunConfig) -> tuple[TrainState, Best]:
+    def one(seed: Array) -> TrainState:
         params = initialize(noise.draw_key(seed, noise.INITIALIZATION), make_model(config), channels)
         zero = jnp.zeros(())
         return TrainState(params, make_optimizer(config).init(params), zero, zero, jnp.array(True))
 
-    states = jax.vmap(one)(population(config).seed)
-    count = len(config.members)
-    # A copy, because the states are donated to the next chunk and the best is not.
-    best = Best(jax.tree.map(jnp.copy, states.params), jnp.full(count, jnp.inf), jnp.zeros(count, jnp.int32))
-    return states, best
+    states = jax.vmap(one)(seeds)
+    return states, Best(states.params, jnp.full(seeds.shape, jnp.inf), jnp.zeros(seeds.shape, jnp.int32))
 
 
 def train_step(
@@ -94,6 +97,7 @@ def train_step(
     *,
     model: ConvAutoencoder,
     optimizer: optax.GradientTransformation,
+    axis: str | None = None,
 ) -> TrainState:
     """One optimizer step of one model on the weighted mean BCE of a batch.
 
@@ -104,16 +108,17 @@ def train_step(
         weight: 1 for an example, 0 for padding. A batch of padding alone changes nothing.
         model: the Flax module.
         optimizer: its optimizer.
+        axis: the mesh axis over which the batch is divided, where it is.
 
     Returns:
         The model after the step. If the loss or the gradient is not finite, the model before it, marked as such.
     """
 
-    def loss_sum(params: Any) -> Float[Array, ""]:
+    def loss_sum(params: Any, noisy: Array, clean: Array, weight: Array) -> Array:
         return jnp.sum(weight * metrics.bce_from_logits(logits(params, noisy, model=model), clean))
 
-    loss, gradient = jax.value_and_grad(loss_sum)(state.params)
-    count = weight.sum()
+    sums = (*_sum_over_parts(jax.value_and_grad(loss_sum), state.params, noisy, clean, weight), weight.sum())
+    loss, gradient, count = jax.lax.psum(sums, axis) if axis else sums
     gradient = jax.tree.map(lambda g: g / jnp.maximum(count, 1), gradient)
     finite = state.finite & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -125,6 +130,22 @@ def train_step(
         finite,
     )
     return select(finite & (count > 0), stepped, state.replace(finite=finite))
+
+
+def _sum_over_parts(function: Callable[..., Any], params: Any, *batch: Array) -> Any:
+    """Adds up `function(params, *part)` over parts of `images_at_once` examples."""
+    examples = batch[0].shape[0]
+    size = parallel.images_at_once()
+    if examples % size or examples == size:
+        return function(params, *batch)
+    parts = tuple(x.reshape(-1, size, *x.shape[1:]) for x in batch)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, function(params, *part)), None
+
+    shapes = jax.eval_shape(function, params, *(part[0] for part in parts))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zeros, parts)[0]
 
 
 def select(condition: Bool[Array, ""], chosen: Any, otherwise: Any) -> Any:
@@ -180,6 +201,7 @@ def train_chunk(
     chunk: int | Int[Array, ""],
     *,
     config: RunConfig,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Float[Array, "model"]]:
     """Takes every model of a population through the steps of one chunk.
 
@@ -190,19 +212,42 @@ def train_chunk(
         epoch: the epoch, from 1.
         chunk: the chunk within the epoch, from 0. Where it reaches past the epoch's last step, nothing more happens.
         config: what to do.
+        mesh: the devices that share the work; by default all local ones.
 
     Returns:
         The stacked states, and the mean BCE of the examples that each model has seen in this epoch (not finite for a
         model that is frozen).
     """
-    return _train_chunk(states, members, images, epoch, chunk, config=static_part(config))
+    mesh = mesh or parallel.data_mesh()
+    return _train_chunk(states, members, images, epoch, chunk, config=static_part(config), mesh=mesh)
 
 
-@functools.partial(jax.jit, static_argnames="config", donate_argnames="states")
+@functools.partial(jax.jit, static_argnames=("config", "mesh"), donate_argnames="states")
 def _train_chunk(
-    states: TrainState, members: Population, images: Array, epoch: Array, chunk: Array, *, config: RunConfig
+    states: TrainState, members: Population, images: Array, epoch: Array, chunk: Array, *, config: RunConfig, mesh: Mesh
+) -> tuple[TrainState, Array]:
+    on_device = functools.partial(_train_chunk_on_device, config=config, devices=mesh.size)
+    # Everything is replicated but the batches, which each device cuts out for itself; check_vma would sum every part's
+    # gradient over the devices, where once for each step is enough.
+    divided = jax.shard_map(on_device, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
+    return divided(states, members, images, epoch, chunk)
+
+
+def _train_chunk_on_device(
+    states: TrainState,
+    members: Population,
+    images: Array,
+    epoch: Array,
+    chunk: Array,
+    *,
+    config: RunConfig,
+    devices: int,
 ) -> tuple[TrainState, Array]:
     examples = images.shape[0]
+    share = -(-config.batch_size // devices)
+    padded_share = _round_up(share, parallel.images_at_once())
+    slot = jax.lax.axis_index(parallel.AXIS) * share + jnp.arange(padded_share)
+    mine = (jnp.arange(padded_share) < share) & (slot < config.batch_size)
     model, optimizer = make_model(config), make_optimizer(config)
     length = epoch_plan(examples, config).chunk_length
     noise_epoch = epoch if config.draw == "fresh" else 0
@@ -211,7 +256,7 @@ def _train_chunk(
         order = epoch_order(noise.draw_key(member.seed, noise.ORDER, epoch), examples)
 
         def step(state: TrainState, number: Array) -> tuple[TrainState, None]:
-            position = number * config.batch_size + jnp.arange(config.batch_size)
+            position = number * config.batch_size + slot
             index = order[jnp.minimum(position, examples - 1)]
             clean = to_float(images[index])
             noisy = noise.corrupt_examples(
@@ -224,13 +269,18 @@ def _train_chunk(
                 corruption=config.corruption,
                 clip=config.clip,
             )
-            weight = (position < examples).astype(jnp.float32)
-            return train_step(state, noisy, clean, weight, model=model, optimizer=optimizer), None
+            weight = (mine & (position < examples)).astype(jnp.float32)
+            return train_step(state, noisy, clean, weight, model=model, optimizer=optimizer, axis=parallel.AXIS), None
 
         return jax.lax.scan(step, state, chunk * length + jnp.arange(length))[0]
 
     states = map_models(one_model, states, members)
     return states, jnp.where(states.finite, states.loss_sum / states.example_count, jnp.nan)
+
+
+def _round_up(count: int, unit: int) -> int:
+    """To a multiple of `unit`, unless it is smaller than that."""
+    return count if count < unit else -(-count // unit) * unit
 
 
 @functools.partial(jax.jit, donate_argnames=("states", "best"))

@@ -1,0 +1,17 @@
+"""A dataset and a configuration so small that whole runs take a moment."""
+
+import numpy as np
+
+from jaxdae.config import RunConfig
+from jaxdae.data import ImageData, load
+
+_DIGITS = load("digits")
+DATA = ImageData(_DIGITS.train[:50, 6:22, 6:22], _DIGITS.test[:20, 6:22, 6:22])
+"""The middles of 50 and 20 digits, 16x16."""
+
+CONFIG = RunConfig(width=4, depth=1, batch_size=16, chunk_steps=2, epochs=3)
+"""Four steps an epoch, the last of two examples, in chunks of two."""
+
+
+def random_images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape, np.float32)
