@@ -124,13 +124,13 @@ def report(run: jaxdae.Run, rows: list[dict], reference: list[dict], examples: i
     )
     answer = (
         f"{'Yes' if all(within) else 'No'}: at {sum(within)} of {len(within)} compared epochs the validation BCE is "
-        f"within tolerance of Keras's. After {epochs} epochs it is {rows[1]['bce']:.4f}, and the PSNR rises from "
+        f"within tolerance of Keras's.\nAfter {epochs} epochs it is {rows[1]['bce']:.4f}, and the PSNR rises from "
         f"{rows[0]['psnr']:.2f} dB (noisy) to {rows[1]['psnr']:.2f} dB (denoised)."
     )
     return f"""# The seed experiment
 
-Does jaxdae reproduce the classic Keras script: {run.config.dataset}, Gaussian noise 0.5 drawn once for every image and
-clipped to [0, 1], Adadelta(1.0, rho 0.95, eps 1e-7), binary cross-entropy, batch 128?
+Does jaxdae reproduce the classic Keras script: {run.config.dataset.upper()}, Gaussian noise 0.5 drawn once for
+every image and clipped to [0, 1], Adadelta(1.0, rho 0.95, eps 1e-7), binary cross-entropy, batch 128?
 
 {answer}
 

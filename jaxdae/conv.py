@@ -1,7 +1,7 @@
 """The layers under the model, carried out as each platform likes it: convolution, upsampling, max-pool.
 
 On GPU and TPU they are the usual XLA operations. XLA:CPU runs a convolution many times slower inside a loop than
-outside (jax-ml/jax#12868), and matrix products fast in both; so on a CPU convolutions are products of shifted slices. The
+outside (jax-ml/jax#12868), and matrix products fast in both; so on a CPU convolutions are products of slices. The
 numbers agree to float32 rounding. Everything works under jit, grad, vmap and scan; not under jvp, on a CPU.
 """
 

@@ -47,7 +47,8 @@ def loss_curves(
     axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats per pixel)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    if history:
+        axes.legend(fontsize="small")
     return figure
 
 

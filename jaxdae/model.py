@@ -25,7 +25,7 @@ class Conv3x3(nn.Module):
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), (3, 3, images.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Callable[[Array, Array], Array] = conv.upsample_conv3x3 if self.upsample else conv.conv3x3
-        return convolve(jnp.asarray(images), kernel) + bias
+        return convolve(jnp.asarray(images), jnp.asarray(kernel)) + bias
 
 
 class ConvAutoencoder(nn.Module):

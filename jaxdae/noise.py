@@ -60,12 +60,13 @@ def masking(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
 
 def poisson(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
     """Counts photons: `level` is 1 / sqrt(expected count at brightness 1)."""
-    unit = jnp.square(jnp.maximum(level, _LEAST_POISSON_LEVEL))
+    unit = jnp.square(jnp.clip(level, _LEAST_POISSON_LEVEL, _HIGHEST_POISSON_LEVEL))
     counts = jax.random.poisson(key, clean / unit, clean.shape)
     return jnp.where(level < _LEAST_POISSON_LEVEL, clean, counts * unit)
 
 
 _LEAST_POISSON_LEVEL = 1e-4  # int32 counts overflow soon below
+_HIGHEST_POISSON_LEVEL = 1e9  # no photon arrives from there on, and its square is still a float32
 
 
 def _per_pixel_uniform(key: Key[Array, ""], clean: Image) -> Float[Array, "height width 1"]:

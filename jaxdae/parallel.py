@@ -1,7 +1,9 @@
 """The devices of this process as one mesh with one axis, `data`, over which batches are divided."""
 
+from typing import Any
+
 import jax
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "data"
 
@@ -10,6 +12,11 @@ def data_mesh(devices: int | None = None) -> Mesh:
     """A mesh of the first local devices; by default of all."""
     count = devices or jax.local_device_count()
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:count])
+
+
+def replicate(tree: Any) -> Any:
+    """Puts a copy of every array on every device of the mesh, once, so that no call has to."""
+    return jax.device_put(tree, NamedSharding(data_mesh(), PartitionSpec()))
 
 
 def images_at_once() -> int:

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxdae import checkpoints, evaluation, training
+from jaxdae import checkpoints, evaluation, parallel, training
 from jaxdae.config import InputError, RunConfig, default_member
 from jaxdae.data import ImageData, load
 from jaxdae.model import ConvAutoencoder
@@ -99,7 +98,8 @@ class Run:
     def describe(self, number: int, checkpoint: Checkpoint = "last") -> str:
         """One model in words: its position, noise level, seed and epoch."""
         level, seed = self.config.members[number]
-        epoch = self.best.epoch[number] if checkpoint == "best" else self.history[-1]["epoch"]
+        finished = self.history[-1]["epoch"] if self.history else 0
+        epoch = self.best.epoch[number] if checkpoint == "best" else finished
         return f"model {number} (noise level {level}, seed {seed}), {checkpoint} epoch {epoch}"
 
 
@@ -235,10 +235,9 @@ def _run_epochs(
     config: RunConfig, data: ImageData, path: Path | None, history: list[dict[str, Any]], progress: bool
 ) -> Run:
     """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
-    train_images, val_images = map(jnp.asarray, _split(config, data))
+    train_images, val_images, members = parallel.replicate((*_split(config, data), training.population(config)))
     plan = training.epoch_plan(len(train_images), config)
-    states, best = training.initial_states(config, train_images.shape[-1])
-    members = training.population(config)
+    states, best = parallel.replicate(training.initial_states(config, train_images.shape[-1]))
 
     with contextlib.ExitStack() as stack:
         step, caught = 0, []

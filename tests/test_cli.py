@@ -7,6 +7,7 @@ import signal
 import numpy as np
 import pytest
 from PIL import Image
+from tiny import pixels
 
 from jaxdae import cli, data, training
 
@@ -89,7 +90,7 @@ def test_plot_writes_and_names_the_figures(capsys, population):
     assert [os.path.basename(path) for path in named[1:]] == [
         "loss.png", "noisy.png", "denoised.png", "features_decoder_0.png"
     ]  # fmt: skip
-    assert all(Image.open(path).size[0] > 500 for path in named[1:])
+    assert all(pixels(path).shape[1] > 500 for path in named[1:])
 
 
 def test_denoise_keeps_names_and_sizes(capsys, tmp_path, population):
@@ -102,10 +103,10 @@ def test_denoise_keeps_names_and_sizes(capsys, tmp_path, population):
     assert status == 0 and err == ""
     assert "denoising with model 1 (noise level 0.5, seed 0), last epoch 2" in out
     assert "colour pictures are denoised channel by channel" in out
-    assert Image.open(tmp_path / "clean" / "b.png").size == (27, 20)
-    plain = np.asarray(Image.open(tmp_path / "clean" / "scan.png"))
+    assert pixels(tmp_path / "clean" / "b.png").shape == (20, 27, 3)
+    plain = pixels(tmp_path / "clean" / "scan.png")
     assert run(capsys, "denoise", *arguments, "--out", tmp_path / "noisy", "--add-noise", "0.5")[0] == 0
-    assert not np.array_equal(plain, np.asarray(Image.open(tmp_path / "noisy" / "scan.png")))
+    assert not np.array_equal(plain, pixels(tmp_path / "noisy" / "scan.png"))
 
 
 def test_denoise_inverts_what_is_bright(capsys, tmp_path, population):
@@ -117,7 +118,7 @@ def test_denoise_inverts_what_is_bright(capsys, tmp_path, population):
     _, _, warned = run(capsys, "denoise", tmp_path / "bright.png", "--out", tmp_path / "2", *common)
     _, _, quiet = run(capsys, "denoise", tmp_path / "bright.png", "--out", tmp_path / "3", "--invert", *common)
     assert "try --invert" in warned and quiet == ""
-    dark, bright = (np.asarray(Image.open(tmp_path / p), int) for p in ("1/dark.png", "3/bright.png"))
+    dark, bright = (pixels(tmp_path / p).astype(int) for p in ("1/dark.png", "3/bright.png"))
     assert np.abs(dark + bright - 255).max() <= 1
 
 

@@ -7,7 +7,6 @@ from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxdae import conv
 from jaxdae import model as models
 from jaxdae.model import ConvAutoencoder
 

@@ -1,6 +1,9 @@
 """A dataset and a configuration so small that whole runs take a moment."""
 
+from pathlib import Path
+
 import numpy as np
+from PIL import Image
 
 from jaxdae.config import RunConfig
 from jaxdae.data import ImageData, load
@@ -11,6 +14,11 @@ DATA = ImageData(_DIGITS.train[:50, 6:22, 6:22], _DIGITS.test[:20, 6:22, 6:22])
 
 CONFIG = RunConfig(width=4, depth=1, batch_size=16, chunk_steps=2, epochs=3)
 """Four steps an epoch, the last of two examples, in chunks of two."""
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(image)
 
 
 def random_images(*shape: int) -> np.ndarray:
