@@ -4,7 +4,7 @@
 
 PYTHON ?= python3
 DATASET ?= digits
-EPOCHS ?= $(if $(filter digits,$(DATASET)),30,10)
+EPOCHS ?= $(if $(filter digits,$(DATASET)),60,10)
 
 .PHONY: train test lint
 train: .venv/installed

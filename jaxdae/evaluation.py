@@ -132,11 +132,11 @@ def denoise_and_layers(
 
 
 def validate(
-    params: Any, members: Population, images: UInt8[Array, "image height width channel"], *, config: RunConfig
+    params: Any, members: Population, images: UInt8[Any, "image height width channel"], *, config: RunConfig
 ) -> tuple[Float[Array, "model"], Float[Array, "model"]]:
     """Mean BCE and mean PSNR (dB) of every model at its own training level, drawn for every image for a generalist."""
     seed = jnp.uint32(config.evaluation_seed)
-    return _validate(params, members, images, seed, config=static_part(config))
+    return _validate(params, members, jnp.asarray(images), seed, config=static_part(config))
 
 
 @functools.partial(jax.jit, static_argnames="config")
