@@ -14,9 +14,9 @@ def data_mesh(devices: int | None = None) -> Mesh:
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:count])
 
 
-def replicate(tree: Any) -> Any:
-    """Puts a copy of every array on every device of the mesh, once, so that no call has to."""
-    return jax.device_put(tree, NamedSharding(data_mesh(), PartitionSpec()))
+def replicate(tree: Any, mesh: Mesh | None = None) -> Any:
+    """Puts a copy of every array on every device of a mesh (by default all), once, so that no call has to."""
+    return jax.device_put(tree, NamedSharding(mesh or data_mesh(), PartitionSpec()))
 
 
 def images_at_once() -> int:

@@ -189,7 +189,7 @@ def epoch_plan(examples: int, config: RunConfig) -> EpochPlan:
 def static_part(config: RunConfig) -> RunConfig:
     """The configuration with all that a compiled chunk does not depend on at its default, to share compilations."""
     default = RunConfig()
-    traced = ("dataset", "noise_levels", "seeds", "epochs", "holdout", "evaluation_seed", "keep")
+    traced = ("dataset", "noise_levels", "seeds", "draw", "epochs", "holdout", "evaluation_seed", "keep")
     return dataclasses.replace(config, **{name: getattr(default, name) for name in traced})
 
 
@@ -219,18 +219,18 @@ def train_chunk(
         model that is frozen).
     """
     mesh = mesh or parallel.data_mesh()
-    return _train_chunk(states, members, images, epoch, chunk, config=static_part(config), mesh=mesh)
+    noise_epoch = epoch if config.draw == "fresh" else 0
+    static = static_part(config)
+    return _train_chunk(states, members, images, epoch, noise_epoch, chunk, config=static, mesh=mesh)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "mesh"), donate_argnames="states")
-def _train_chunk(
-    states: TrainState, members: Population, images: Array, epoch: Array, chunk: Array, *, config: RunConfig, mesh: Mesh
-) -> tuple[TrainState, Array]:
+def _train_chunk(states: TrainState, *replicated: Any, config: RunConfig, mesh: Mesh) -> tuple[TrainState, Array]:
     on_device = functools.partial(_train_chunk_on_device, config=config, devices=mesh.size)
     # Everything is replicated but the batches, which each device cuts out for itself; check_vma would sum every part's
     # gradient over the devices, where once for each step is enough.
     divided = jax.shard_map(on_device, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
-    return divided(states, members, images, epoch, chunk)
+    return divided(states, *replicated)
 
 
 def _train_chunk_on_device(
@@ -238,6 +238,7 @@ def _train_chunk_on_device(
     members: Population,
     images: Array,
     epoch: Array,
+    noise_epoch: Array,
     chunk: Array,
     *,
     config: RunConfig,
@@ -250,7 +251,6 @@ def _train_chunk_on_device(
     mine = (jnp.arange(padded_share) < share) & (slot < config.batch_size)
     model, optimizer = make_model(config), make_optimizer(config)
     length = epoch_plan(examples, config).chunk_length
-    noise_epoch = epoch if config.draw == "fresh" else 0
 
     def one_model(state: TrainState, member: Population) -> TrainState:
         order = epoch_order(noise.draw_key(member.seed, noise.ORDER, epoch), examples)

@@ -1,18 +1,14 @@
 """The same noise, and the same training to float32 rounding, on any number of devices."""
 
-import dataclasses
 import subprocess
 import sys
 
 import jax
 import numpy as np
 import pytest
-from tiny import CONFIG, DATA
+from tiny import CONFIG, DATA, UNEVEN
 
 from jaxdae import evaluation, parallel, training
-
-UNEVEN = dataclasses.replace(CONFIG, batch_size=12)
-"""Five steps an epoch, and a batch that eight devices cannot divide evenly."""
 
 ON_EIGHT_DEVICES = """
 import sys
@@ -27,10 +23,12 @@ np.savez(sys.argv[2], *jax.tree.leaves(five_steps(8)), validation())
 
 
 def five_steps(devices):
-    states, _ = training.initial_states(UNEVEN, 1)
-    members, mesh = training.population(UNEVEN), parallel.data_mesh(devices)
+    mesh = parallel.data_mesh(devices)
+    images, members, (states, _) = parallel.replicate(
+        (DATA.train, training.population(UNEVEN), training.initial_states(UNEVEN, 1)), mesh
+    )
     for epoch, chunk in training.epoch_plan(len(DATA.train), UNEVEN).chunks_from(0, 1):
-        states, _ = training.train_chunk(states, members, DATA.train, epoch, chunk, config=UNEVEN, mesh=mesh)
+        states, _ = training.train_chunk(states, members, images, epoch, chunk, config=UNEVEN, mesh=mesh)
     return jax.device_get(states.params)
 
 

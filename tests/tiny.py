@@ -1,5 +1,6 @@
 """A dataset and a configuration so small that whole runs take a moment."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ DATA = ImageData(_DIGITS.train[:50, 6:22, 6:22], _DIGITS.test[:20, 6:22, 6:22])
 
 CONFIG = RunConfig(width=4, depth=1, batch_size=16, chunk_steps=2, epochs=3)
 """Four steps an epoch, the last of two examples, in chunks of two."""
+
+
+UNEVEN = dataclasses.replace(CONFIG, batch_size=12)
+"""Five steps an epoch in three chunks of two, and a batch that eight devices cannot divide evenly."""
 
 
 def pixels(path: Path) -> np.ndarray:
