@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxdae import model as models
+from jaxdae import parallel
 from jaxdae.config import InputError
+from jaxdae.evaluation import in_batches
 from jaxdae.runs import Checkpoint, Run
 
 Images = Float[np.ndarray, "image height width channel"]
@@ -18,6 +20,8 @@ Images = Float[np.ndarray, "image height width channel"]
 TILE = 256
 """Larger images are cleaned in tiles of this side (and their surroundings)."""
 PIXELS_AT_ONCE = 2**18
+"""Pixels that go through the network together."""
+PIXELS_ON_DEVICE = 2**24
 
 
 def denoise(run: Run, noisy: Any, *, member: int | None = None, checkpoint: Checkpoint = "last") -> Images:
@@ -87,10 +91,13 @@ def _shifted(part: slice, by: int) -> slice:
 
 def _denoise_batched(params: Any, noisy: Images, model: models.ConvAutoencoder) -> Images:
     count, height, width = noisy.shape[:3]
-    batch = min(count, max(1, PIXELS_AT_ONCE // (height * width)))
-    padded = np.concatenate([noisy, np.zeros_like(noisy[: -count % batch])])  # one compiled shape
-    batches = [_compiled(params, padded[i : i + batch], model=model) for i in range(0, count, batch)]
-    return np.concatenate(batches)[:count]
+    group = min(count, max(1, PIXELS_ON_DEVICE // (height * width)))
+    at_once = max(1, min(parallel.images_at_once(), PIXELS_AT_ONCE // (height * width)))
+    padded = np.concatenate([noisy, np.zeros_like(noisy[: -count % group])])  # one compiled shape
+    groups = [_compiled(params, padded[i : i + group], model, at_once) for i in range(0, count, group)]
+    return np.concatenate(groups)[:count]
 
 
-_compiled = functools.partial(jax.jit, static_argnames="model")(models.denoise)
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _compiled(params: Any, noisy: jax.Array, model: models.ConvAutoencoder, at_once: int) -> jax.Array:
+    return in_batches(lambda p, n: models.denoise(p, n, model=model), params, noisy, at_once=at_once)

@@ -34,12 +34,12 @@ def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencode
     Returns:
         `bce` (nats), `mse`, `psnr` (dB; the error floored at metrics.LEAST_MSE) and `ssim` of every image.
     """
-    return _in_batches(lambda params, n, c: _score_model(params, n, c, model=model), params, noisy, clean)
+    return in_batches(lambda params, n, c: _score_model(params, n, c, model=model), params, noisy, clean)
 
 
 def evaluate_identity(noisy: Images, clean: Images) -> dict[str, PerImage]:
     """The metrics of the noisy images themselves. BCE takes brightness no nearer to 0 and 1 than LEAST_PROBABILITY."""
-    return _in_batches(lambda _, n, c: _score_images(n, c), None, noisy, clean)
+    return in_batches(lambda _, n, c: _score_images(n, c), None, noisy, clean)
 
 
 def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Any]:
@@ -53,9 +53,10 @@ def _score_images(denoised: Array, clean: Array) -> dict[str, Any]:
     return {score.__name__: score(denoised, clean) for score in scores}
 
 
-def _in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray) -> Any:
+def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:
     """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each."""
-    images, mesh, size = stacked[0].shape[0], parallel.data_mesh(), parallel.images_at_once()
+    images, mesh = stacked[0].shape[0], parallel.data_mesh()
+    size = min(at_once or parallel.images_at_once(), -(-images // mesh.size))
     missing = -images % (size * mesh.size)
     padded = [jnp.pad(x, ((0, missing), *((0, 0),) * (x.ndim - 1))) for x in stacked]
 
@@ -100,10 +101,10 @@ def _evaluate_population(params: Any, images: Array, levels: Array, seed: Array,
             clean = to_float(images)
             noisy = _evaluation_noise(seed, clean, index, level, level, config)
             scores = map_models(lambda p: _score_model(p, noisy, clean, model=model), params)
-            # The image axis first, as `_in_batches` has it.
+            # The image axis first, as `in_batches` has it.
             return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), _score_images(noisy, clean)
 
-        models, identity = _in_batches(one_batch, (params, level), jnp.arange(images.shape[0]), images)
+        models, identity = in_batches(one_batch, (params, level), jnp.arange(images.shape[0]), images)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), models), identity
 
     return jax.lax.map(one_level, levels)
@@ -153,7 +154,7 @@ def _validate(
             logits = model_logits(params, noisy, model=model)
             return metrics.bce_from_logits(logits, clean), metrics.psnr(jax.nn.sigmoid(logits), clean)
 
-        bce, psnr = _in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
+        bce, psnr = in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
         return bce.mean(), psnr.mean()
 
     return map_models(one_model, params, members)

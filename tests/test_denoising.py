@@ -25,7 +25,7 @@ def direct(run, noisy, member=0):
 
 
 def test_many_images_are_cleaned_in_batches(run, monkeypatch):
-    monkeypatch.setattr(denoising, "PIXELS_AT_ONCE", 4 * 16 * 16)
+    monkeypatch.setattr(denoising, "PIXELS_ON_DEVICE", 4 * 16 * 16)
     noisy = random_images(10, 16, 16, 1)
     np.testing.assert_allclose(jaxdae.denoise(run, noisy), direct(run, noisy), atol=1e-6)
 
