@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import platformdirs
 import tyro
 
 from jaxdae.config import InputError, RunConfig, check_level, level_range, require_name
@@ -30,7 +32,8 @@ jaxdae trains denoising autoencoders and compares them across noise levels.
   jaxdae denoise scan.png --out clean/
                                       clean pictures with the pretrained denoiser
 
-`jaxdae COMMAND --help` explains the options of a command."""
+`jaxdae COMMAND --help` explains the options of a command. Compiled programs are kept for the next start in the
+user's cache folder; `jaxdae --no-cache COMMAND` does without."""
 
 Checkpoint = Literal["last", "best"]
 
@@ -337,7 +340,21 @@ def cores_as_devices() -> None:
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(cores))
 
 
+def keep_compiled_programs() -> None:
+    """Lets JAX keep what it compiles in a cache folder of the user's own, so that the next start is quick."""
+    # One folder for each machine: a program for one processor may crash on another.
+    folder = platformdirs.user_cache_path("jaxdae") / platform.node()
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
 def console() -> None:
     """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
+    arguments = sys.argv[1:]
     cores_as_devices()
-    raise SystemExit(main(sys.argv[1:]))
+    if arguments[:1] == ["--no-cache"]:
+        arguments = arguments[1:]
+    else:
+        keep_compiled_programs()
+    raise SystemExit(main(arguments))
