@@ -8,7 +8,7 @@ EPOCHS ?= $(if $(filter digits,$(DATASET)),60,10)
 
 .PHONY: train test lint
 train: .venv/installed
-	.venv/bin/jaxdae train --dataset $(DATASET) --epochs $(EPOCHS) --out runs/$(DATASET) --overwrite
+	.venv/bin/jaxdae train --dataset $(DATASET) --epochs $(EPOCHS) --out runs/make-$(DATASET) --overwrite
 
 test: .venv/installed
 	.venv/bin/python -m pytest

@@ -5,6 +5,8 @@ model), `best` (of every model the parameters at its lowest validation loss, tha
 (optimizer and running sums: what only training needs) and `config`. So drawing a figure never reads the optimizer.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,25 @@ from jaxdae.config import InputError, RunConfig
 from jaxdae.training import Best, TrainState
 
 
-def open_manager(folder: Path, keep: int = 1) -> ocp.CheckpointManager:
-    """The checkpoints in a folder, of which a save keeps the newest `keep`. Close it, or use it in a `with`."""
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=preservation_policy.LatestN(n=keep), cleanup_tmp_directories=True
-    )
+def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager:
+    """The checkpoints in a folder. Close it, or use it in a `with`.
+
+    Args:
+        folder: where they are.
+        keep: to write, the number that a save keeps, the newest; None to read, beside a run that may be writing.
+
+    Raises:
+        InputError: there is none to read.
+    """
+    if keep is None:
+        if not any(path.name.isdigit() for path in folder.glob("*")):
+            raise InputError(
+                f"{folder} holds no checkpoint yet; continue the run with jaxdae train --resume {folder.parent}"
+            )
+        options = ocp.CheckpointManagerOptions(read_only=True)
+    else:
+        policy = preservation_policy.LatestN(n=keep)
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
     handlers = {item: ocp.StandardCheckpointHandler() for item in ("params", "best", "state")}
     handlers["config"] = ocp.JsonCheckpointHandler()
     return ocp.CheckpointManager(folder.resolve(), options=options, item_handlers=handlers)
@@ -56,31 +72,33 @@ def restore(manager: ocp.CheckpointManager, states: TrainState, best: Best) -> t
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
         return ocp.args.StandardRestore(abstract)
 
-    step = latest_step(manager)
-    items = manager.restore(
-        step,
-        args=ocp.args.Composite(
-            params=target(states.params), best=target(best), state=target(states.replace(params=None))
-        ),
+    step = manager.latest_step()
+    items = _restore(
+        manager, params=target(states.params), best=target(best), state=target(states.replace(params=None))
     )
     return step, items["state"].replace(params=items["params"]), items["best"]
 
 
 def restore_arrays(manager: ocp.CheckpointManager, item: str) -> Any:
     """Restores one item of the newest checkpoint as a tree of NumPy arrays, whatever devices saved it."""
-    step = latest_step(manager)
-    shapes = manager.item_metadata(step)[item]
-    target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.tree)
-    return manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target)}))[item]
+    with _damage_named(manager):
+        shapes = manager.item_metadata(manager.latest_step())[item]
+        target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.tree)
+    return _restore(manager, **{item: ocp.args.StandardRestore(target)})[item]
 
 
-def latest_step(manager: ocp.CheckpointManager) -> int:
-    """The newest step.
+def _restore(manager: ocp.CheckpointManager, **items: Any) -> Any:
+    with _damage_named(manager):
+        return manager.restore(manager.latest_step(), args=ocp.args.Composite(**items))
 
-    Raises:
-        InputError: there is none.
-    """
-    step = manager.latest_step()
-    if step is None:
-        raise InputError(f"{manager.directory} holds no checkpoint yet; train the run again with --overwrite")
-    return step
+
+@contextlib.contextmanager
+def _damage_named(manager: ocp.CheckpointManager) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise InputError(
+            f"{manager.directory / str(manager.latest_step())} is damaged or does not fit its configuration "
+            f"({reason}); delete it to go on from the one before"
+        ) from error

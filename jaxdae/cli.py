@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import platformdirs
 import tyro
 
+from jaxdae import __version__
 from jaxdae.config import InputError, RunConfig, check_level, level_range, require_name
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class ModelOptions:
 class Train:
     """Train one denoiser for each noise level and seed, all in one program."""
 
-    config: tyro.conf.OmitArgPrefixes[RunConfig]  # no default: it would fix the learning rate before the optimizer
+    # No default: it would fix the learning rate before the optimizer is chosen.
+
+    config: tyro.conf.OmitArgPrefixes[RunConfig]
     data: tyro.conf.OmitArgPrefixes[DataOptions] = dataclasses.field(default_factory=DataOptions)
     out: Path | None = None
     """Folder of the run. By default runs/<dataset>."""
@@ -106,10 +109,9 @@ class Train:
         return given.config.epochs
 
     def _report(self, run: "Run") -> int:
-        one = run.only(run.member())
-        data = self.data.load(run.config.dataset)
-        print(f"\n{run.describe(run.member())}, on {len(data.test)} test images:")
-        print_table(evaluation_rows(one, data, default_levels(one.config), "last"))
+        number, data = run.member(), self.data.load(run.config.dataset)
+        print(f"\n{run.describe(number)}, on {len(data.test)} test images:")
+        print_table(evaluation_rows(run, data, [], "last", number))
         written = write_figures(run, data, ModelOptions(), "encoder_0", None)
         print(f"\nfigures     {', '.join(map(str, written))}")
         print(f"checkpoint  {newest_checkpoint(run)}")
@@ -137,14 +139,9 @@ class Evaluate:
 
         run = runs.load_run(self.run)
         levels = [float(check_level(level, run.config.corruption)) for level in self.noise_levels]
-        names = list(range(len(run.config.members)))
-        if self.options.model is not None:
-            names = [run.member(self.options.model)]
-            run = run.only(names[0])
         data = self.data.load(run.config.dataset)
-        rows = evaluation_rows(run, data, levels or default_levels(run.config), self.options.checkpoint)
-        for row in rows:
-            row["model"] = row["model"] if row["model"] == "identity" else names[row["model"]]
+        runs.check_images(self.run, data)
+        rows = evaluation_rows(run, data, levels, self.options.checkpoint, self.options.model)
         print(json.dumps(rows, indent=1)) if self.json else print_table(rows)
         return 0
 
@@ -170,6 +167,7 @@ class Plot:
         number = run.member(self.options.model)
         print(run.describe(number, self.options.checkpoint))
         data = self.data.load(run.config.dataset)
+        runs.check_images(self.run, data)
         for path in write_figures(run, data, self.options, self.layer, self.noise_level):
             print(path)
         return 0
@@ -200,11 +198,12 @@ class Denoise:
         number = run.member(self.options.model)
         if self.add_noise is not None:
             check_level(self.add_noise, run.config.corruption)
-        pictures = {path: images.read(path) for path in targets}
+        channels = [images.read(path).pixels.shape[-1] for path in targets]  # all are readable before any is written
         print(f"denoising with {run.describe(number, self.options.checkpoint)}")
-        if run.channels == 1 and any(picture.pixels.shape[-1] > 1 for picture in pictures.values()):
+        if run.channels == 1 and max(channels) > 1:
             print("the model knows grey images: colour pictures are denoised channel by channel")
-        for index, (path, picture) in enumerate(pictures.items()):
+        for index, path in enumerate(targets):
+            picture = images.read(path)
             if picture.pixels.mean() > 0.5 and not self.invert:
                 print(f"{path} is mostly bright, the model knows white on black: try --invert", file=sys.stderr)
             images.write(targets[path], picture, self._clean(run, number, picture.pixels, index))
@@ -231,15 +230,21 @@ def default_levels(config: RunConfig) -> list[float]:
     return sorted({low for low, high in ranges if low == high}) or sorted({(low + high) / 2 for low, high in ranges})
 
 
-def evaluation_rows(run: "Run", data: "ImageData", levels: Sequence[float], checkpoint: Checkpoint) -> list[dict]:
-    """The evaluation of a run on the test images, as table rows."""
+def evaluation_rows(
+    run: "Run", data: "ImageData", levels: Sequence[float], checkpoint: Checkpoint, model: int | None = None
+) -> list[dict[str, Any]]:
+    """The evaluation of all models of a run, or of one, on the test images; by default at the levels of training."""
     import numpy as np
 
     from jaxdae import evaluation
 
+    numbers = range(len(run.config.members)) if model is None else [run.member(model)]
+    run = run if model is None else run.only(model)
+    levels = levels or default_levels(run.config)
     params = run.stacked_params(checkpoint)
     scores, identity = evaluation.evaluate_population(params, data.test, np.array(levels), config=run.config)
-    return evaluation.summarize(run.config, levels, scores, identity)
+    rows = evaluation.summarize(run.config, levels, scores, identity)
+    return [row if row["model"] == "identity" else row | {"model": numbers[row["model"]]} for row in rows]
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -261,7 +266,7 @@ def newest_checkpoint(run: "Run") -> Path:
 
     assert run.path
     with checkpoints.open_manager(run.path / runs.CHECKPOINTS) as manager:
-        return run.path / runs.CHECKPOINTS / str(checkpoints.latest_step(manager))
+        return run.path / runs.CHECKPOINTS / str(manager.latest_step())
 
 
 def write_figures(
@@ -307,6 +312,9 @@ def main(argv: Sequence[str]) -> int:
         if not argv or argv[0] in ("-h", "--help"):
             print(WELCOME)
             return 0
+        if argv[0] == "--version":
+            print(f"jaxdae {__version__}")
+            return 0
         require_name("command", argv[0], COMMANDS)
         arguments = list(argv[1:])
         return tyro.cli(COMMANDS[argv[0]], args=arguments, prog=f"jaxdae {argv[0]}")(arguments)
@@ -314,6 +322,9 @@ def main(argv: Sequence[str]) -> int:
         return int(stop.code or 0)
     except InputError as error:
         return _fail(error)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _fail(error)
     except KeyboardInterrupt as stop:

@@ -54,6 +54,8 @@ def load(
     if name == "digits":
         return _digits()
     manual_dir = manual_dir or os.environ.get("JAXDAE_MANUAL_DIR")
+    if manual_dir and not Path(manual_dir).expanduser().is_dir():
+        raise InputError(f"the manual folder {manual_dir} does not exist; give the one that holds {name}/")
     files = _idx_files(name, Path(manual_dir).expanduser() / name if manual_dir else None, data_dir)
     return ImageData(**{split: read_idx_images(path) for split, path in files.items()})
 

@@ -29,7 +29,8 @@ def denoise(run: Run, noisy: Any, *, member: int | None = None, checkpoint: Chec
 
     Args:
         run: a trained population, or the pretrained denoiser.
-        noisy: (image, height, width, channel) floats on the [0, 1] scale.
+        noisy: (image, height, width, channel) floats on the [0, 1] scale; beyond it only if the model was trained
+            without clipping.
         member: which model; by default the one nearest level 0.5 with the lowest seed.
         checkpoint: its last parameters, or those of its best epoch.
 
@@ -43,7 +44,8 @@ def denoise(run: Run, noisy: Any, *, member: int | None = None, checkpoint: Chec
     params = run.member_params(member, checkpoint)
     if noisy.ndim != 4 or min(noisy.shape) == 0:
         raise InputError(f"images of shape {noisy.shape} cannot be denoised; give (image, height, width, channel)")
-    if not np.issubdtype(noisy.dtype, np.floating) or not (noisy.min() >= 0 and noisy.max() <= 1):
+    in_range = np.isfinite(noisy).all() if not run.config.clip else noisy.min() >= 0 and noisy.max() <= 1
+    if not (np.issubdtype(noisy.dtype, np.floating) and in_range):
         raise InputError(
             f"images must be floats from 0 to 1, got {noisy.dtype} from {noisy.min()} to {noisy.max()}; "
             "divide 8-bit ones by 255"
@@ -77,6 +79,9 @@ def _tiles(side: int, unit: int) -> Iterator[tuple[slice, slice]]:
     margin = 4 * unit  # more than the receptive field reaches: 4 unit - 2, from the sum over all layers
     window = min(side, TILE + 2 * margin)
     window -= window % unit
+    if window == side:
+        yield slice(0, side), slice(0, side)
+        return
     for start in [*range(0, side - window, window - 2 * margin), side - window]:
         first, last = start == 0, start + window == side
         yield (

@@ -33,9 +33,13 @@ def find(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
     Raises:
         InputError: an input does not exist or is no picture, a folder has none, or a result would replace a file.
     """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; choose a folder")
     targets: dict[Path, Path] = {}
     for given in inputs:
         if given.is_dir():
+            if out.resolve() == given.resolve():
+                raise InputError(f"--out {out} is the folder of the pictures themselves; choose another one")
             inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and out not in p.parents)
             if not inside:
                 raise InputError(f"{given} holds no picture; known: {', '.join(SUFFIXES)}")
@@ -68,6 +72,8 @@ def read(path: Path) -> Picture:
             if getattr(image, "n_frames", 1) > 1:
                 raise InputError(f"{path} has {image.n_frames} pages; split it into files of one page")  # type: ignore[attr-defined]
             kept = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if key in image.info}
+            if image.mode == "I" and np.asarray(image).max() > 65535:
+                raise InputError(f"{path} has more than 16 bits per pixel; convert it to 16 or 8 bits first")
             if image.mode.startswith("I"):
                 pixels = np.asarray(image, np.float32)[..., None] / 65535
                 return Picture(np.clip(pixels, 0, 1), None, True, kept)

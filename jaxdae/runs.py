@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import logging
 import math
@@ -12,19 +13,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
 from jaxdae import checkpoints, evaluation, parallel, training
-from jaxdae.config import InputError, RunConfig, default_member
+from jaxdae.config import InputError, RunConfig, default_member, require_name
 from jaxdae.data import ImageData, load
 from jaxdae.model import ConvAutoencoder
 
 Checkpoint = Literal["last", "best"]
 CONFIG, METRICS, CHECKPOINTS, FIGURES = "config.json", "metrics.jsonl", "checkpoints", "figures"
+IMAGES = "images_sha256"
+"""The entry of the configuration file that tells the images of a run from others."""
 
 _log = logging.getLogger("jaxdae")
 
@@ -69,6 +72,7 @@ class Run:
 
     def stacked_params(self, checkpoint: Checkpoint = "last") -> Any:
         """The parameters of all models at the last or at their best epoch."""
+        require_name("checkpoint", checkpoint, get_args(Checkpoint))
         return self.best.params if checkpoint == "best" else self.params
 
     def member(self, number: int | None = None) -> int:
@@ -135,7 +139,7 @@ def train(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         _clear(path, overwrite)
     path.mkdir(parents=True, exist_ok=True)
-    _write_config(path, config)
+    _write_config(path, config, data)
     return _run_epochs(config, data, path, [], progress)
 
 
@@ -162,7 +166,9 @@ def resume(
     history = read_history(path)
     if epochs is not None:
         config = dataclasses.replace(config, epochs=epochs)
-    return _run_epochs(config, data or load(config.dataset), path, history, progress)
+    data = data or load(config.dataset)
+    check_images(path, data)
+    return _run_epochs(config, data, path, history, progress)
 
 
 def load_run(path: str | os.PathLike) -> Run:
@@ -185,12 +191,14 @@ def load_config(path: Path) -> RunConfig:
         InputError: the folder holds no run, or its configuration is damaged.
     """
     try:
-        return RunConfig.from_dict(json.loads((path / CONFIG).read_text()))
+        fields = json.loads((path / CONFIG).read_text())
+        fields.pop(IMAGES, None)
+        return RunConfig.from_dict(fields)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
         ) from None
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path / CONFIG} cannot be read: {error}") from None
 
 
@@ -199,10 +207,42 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     log = path / METRICS
     if not log.exists():
         return []
-    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    except ValueError as error:
+        raise InputError(f"{log} is damaged ({error}); mend or delete the line") from None
+
+
+def check_images(path: Path, data: ImageData) -> None:
+    """Makes sure that images are those of a run.
+
+    Raises:
+        InputError: they are not.
+    """
+    saved = json.loads((path / CONFIG).read_text()).get(IMAGES)
+    if saved not in (None, fingerprint(data)):
+        raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
+
+
+def fingerprint(data: ImageData) -> str:
+    """The SHA-256 digest of a dataset's images and shapes."""
+    digest = hashlib.sha256()
+    for images in data:
+        digest.update(repr(images.shape).encode())
+        digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
 
 
 def _split(config: RunConfig, data: ImageData) -> tuple[np.ndarray, np.ndarray]:
+    """The images to train and to validate on."""
+    for images in data:
+        if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0 or images.shape[1:] != data[0].shape[1:]:
+            shapes = " and ".join(f"{images.dtype} {images.shape}" for images in data)
+            raise InputError(
+                f"training and test images must be uint8 (example, height, width, channel) of one size, not {shapes}"
+            )
+    if 2**config.depth > max(data[0].shape[1:3]):
+        raise InputError(f"depth {config.depth} halves images of {data[0].shape[1:3]} pixels to nothing; take less")
     if config.holdout == 0:
         return data.train, data.test
     if config.holdout >= len(data.train):
@@ -227,8 +267,9 @@ def _write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def _write_config(path: Path, config: RunConfig) -> None:
-    _write_atomically(path / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
+def _write_config(path: Path, config: RunConfig, data: ImageData) -> None:
+    fields = config.to_dict() | {IMAGES: fingerprint(data)}
+    _write_atomically(path / CONFIG, json.dumps(fields, indent=2) + "\n")
 
 
 def _run_epochs(
@@ -247,8 +288,9 @@ def _run_epochs(
             if manager.latest_step() is not None:
                 step, states, best = checkpoints.restore(manager, states, best)
             history = _continue_log(path, config, history, step / plan.steps)
+            _write_config(path, config, data)
         bar = stack.enter_context(_progress_bar(config, plan, step, progress))
-        losses, started, images_before = None, time.perf_counter(), bar.n
+        losses, started, first_step = None, time.perf_counter(), step
 
         for epoch, chunk in plan.chunks_from(step, config.epochs):
             previous = losses
@@ -256,10 +298,11 @@ def _run_epochs(
             step = plan.step_after(epoch, chunk)
             if previous is not None:  # shown while the device is busy with the next chunk
                 bar.set_postfix_str(f"loss {np.mean(previous):.4f}", refresh=False)
+            seen = (plan.examples_before(step) - plan.examples_before(first_step)) * len(config.members)
             bar.update(plan.examples_before(step) * len(config.members) - bar.n)
             if step % plan.steps == 0:
                 train_bce = jax.device_get(losses)
-                rate = (bar.n - images_before) / (time.perf_counter() - started)
+                rate = seen / (time.perf_counter() - started)
                 val_bce, val_psnr = evaluation.validate(states.params, members, val_images, config=config)
                 states, best = training.finish_epoch(states, best, val_bce, epoch)
                 lines = _epoch_lines(config, epoch, train_bce, val_bce, val_psnr, rate)
@@ -268,7 +311,7 @@ def _run_epochs(
                 if path:
                     with (path / METRICS).open("a") as log:
                         log.write("".join(map(_line, lines)))
-                started, images_before = time.perf_counter(), bar.n
+                started, first_step = time.perf_counter(), step
             if path and (caught or step % plan.steps == 0):
                 checkpoints.save(manager, step, states, best, config)
             if path and caught:
@@ -279,12 +322,11 @@ def _run_epochs(
 def _continue_log(
     path: Path, config: RunConfig, history: list[dict[str, Any]], epochs_done: float
 ) -> list[dict[str, Any]]:
-    """Drops what the log has beyond the checkpoint, and writes the configuration with its new number of epochs."""
+    """Drops what the log has beyond the checkpoint."""
     if epochs_done > config.epochs:
         raise InputError(f"{path} is at epoch {math.ceil(epochs_done)} already; --epochs {config.epochs} is too few")
     history = [line for line in history if line["epoch"] <= epochs_done]
     _write_atomically(path / METRICS, "".join(map(_line, history)))
-    _write_config(path, config)
     return history
 
 
@@ -347,6 +389,7 @@ def _caught_signals() -> Iterator[list[int]]:
 
     def note(number: int, frame: Any) -> None:
         caught.append(number)
+        os.write(2, b"\nstopping after this chunk; once more to stop at once\n")
         signal.signal(number, previous[number])
 
     previous = {int(number): signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,7 +19,7 @@ from jaxdae import checkpoints, training
 from tiny import CONFIG
 replicated = jax.NamedSharding(jax.make_mesh((2,), ("data",)), jax.P())
 states, best = jax.device_put(training.initial_states(CONFIG, 1), replicated)
-with checkpoints.open_manager(Path(sys.argv[2])) as manager:
+with checkpoints.open_manager(Path(sys.argv[2]), keep=2) as manager:
     step, states, best = checkpoints.restore(manager, states, best)
     assert step == 5 and len(states.loss_sum.sharding.device_set) == 2
     checkpoints.save(manager, 7, states, best, CONFIG)
@@ -28,7 +28,7 @@ with checkpoints.open_manager(Path(sys.argv[2])) as manager:
 
 def test_from_one_device_to_two_and_back(tmp_path, request):
     states, best = training.initial_states(CONFIG, 1)
-    with checkpoints.open_manager(tmp_path) as manager:
+    with checkpoints.open_manager(tmp_path, keep=2) as manager:
         checkpoints.save(manager, 5, states, best, CONFIG)
     subprocess.run([sys.executable, "-c", ON_TWO_DEVICES, request.path.parent, tmp_path], check=True, timeout=300)
     with checkpoints.open_manager(tmp_path) as manager:

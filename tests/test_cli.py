@@ -37,6 +37,12 @@ def refused(capsys, sentence, *arguments):
     assert "Traceback" not in out + err
 
 
+def test_the_report_of_a_population_names_its_model(capsys, population):
+    status, out, _ = run(capsys, "train", "--resume", population, "--no-progress")
+    lines = out.split("\n")
+    assert status == 0 and lines[1].startswith("model 1 (noise level 0.5, seed 0)") and lines[4].split()[0] == "1"
+
+
 def test_without_arguments_it_says_what_to_do_next(capsys):
     for arguments in ([], ["--help"]):
         status, out, _ = run(capsys, *arguments)

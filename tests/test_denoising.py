@@ -38,6 +38,20 @@ def test_tiles_have_no_seams(run, monkeypatch, side):
     np.testing.assert_allclose(jaxdae.denoise(run, noisy), whole, atol=1e-6)
 
 
+def test_every_small_side_is_cleaned_whole(run, monkeypatch):
+    monkeypatch.setattr(denoising, "_denoise_batched", lambda params, noisy, model: noisy)
+    for side in range(1, 400):
+        noisy = random_images(1, side, 1, 1)
+        np.testing.assert_array_equal(jaxdae.denoise(run, noisy), noisy)
+
+
+def test_a_model_trained_without_clipping_takes_what_lies_beyond(run):
+    unclipped = dataclasses.replace(run, config=dataclasses.replace(run.config, clip=False))
+    assert jaxdae.denoise(unclipped, 3 * random_images(1, 16, 16, 1) - 1).shape == (1, 16, 16, 1)
+    with pytest.raises(InputError, match="must be floats from 0 to 1"):
+        jaxdae.denoise(run, 3 * random_images(1, 16, 16, 1) - 1)
+
+
 def test_colour_is_cleaned_channel_by_channel(run):
     noisy = random_images(2, 16, 16, 3)
     clean = jaxdae.denoise(run, noisy)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def test_the_log_has_a_line_for_every_model_and_epoch(uninterrupted):
         "epoch", "model", "noise_level", "seed", "train_bce", "val_bce", "val_psnr", "images_per_second"
     }  # fmt: skip
     assert [line["noise_level"] for line in lines[:2]] == [0.5, "0:1"]
+    assert all(line["images_per_second"] > 0 for line in lines)
 
 
 def test_a_loaded_run_is_the_trained_one_in_numpy(uninterrupted):
@@ -159,7 +161,7 @@ def test_the_holdout_is_validated_on_and_not_trained_on(monkeypatch):
     config = dataclasses.replace(CONFIG, holdout=20, epochs=1)
     runs.train(config, DATA._replace(train=np.concatenate([DATA.train, DATA.test])))
     np.testing.assert_array_equal(seen["train"], DATA.train)
-    run = runs.train(config, DATA._replace(train=np.concatenate([DATA.train, DATA.test]), test=DATA.test[:0]))
+    run = runs.train(config, DATA._replace(train=np.concatenate([DATA.train, DATA.test])))
     assert run.history[0]["val_bce"] == runs.train(dataclasses.replace(config, holdout=0), DATA).history[0]["val_bce"]
 
 
@@ -193,6 +195,47 @@ def test_what_is_refused(tmp_path, uninterrupted):
     refused("holdout 50 leaves nothing of 50 training images", runs.train, big, DATA, out=tmp_path / "new")
     assert not (tmp_path / "new").exists()
     assert sorted(p.name for p in path.rglob("*")) == before
+
+
+def test_images_that_do_not_fit_are_refused(tmp_path, uninterrupted):
+    def refused(sentence, function, *args, **kwargs):
+        with pytest.raises(InputError, match=sentence):
+            function(*args, **kwargs)
+
+    other = DATA._replace(train=DATA.train[::-1])
+    refused("was trained on other images than these", runs.resume, uninterrupted.path, other, epochs=4)
+    for broken in (DATA.train / 255, DATA.train[..., 0], DATA.train[:0], DATA.train[:, :8]):
+        refused("must be uint8 .* of one size", runs.train, CONFIG, DATA._replace(test=broken), out=tmp_path / "new")
+    deep = dataclasses.replace(CONFIG, depth=5)
+    refused(r"depth 5 halves images of \(16, 16\) pixels to nothing", runs.train, deep, DATA, out=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_reading_a_run_leaves_what_another_process_is_writing(uninterrupted):
+    unfinished = uninterrupted.path / runs.CHECKPOINTS / "99.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    runs.load_run(uninterrupted.path)
+    assert unfinished.exists()
+    unfinished.rmdir()
+
+
+def test_damage_is_named(tmp_path, uninterrupted):
+    for file, content, sentence in [
+        (runs.CONFIG, "[1]", "config.json cannot be read"),
+        (runs.CONFIG, '{"adadelta_rho": "a"}', "config.json cannot be read"),
+        (runs.METRICS, "garbage\n", "metrics.jsonl is damaged"),
+    ]:
+        shutil.copytree(uninterrupted.path, tmp_path / "run")
+        (tmp_path / "run" / file).write_text(content)
+        with pytest.raises(InputError, match=sentence):
+            runs.load_run(tmp_path / "run")
+        shutil.rmtree(tmp_path / "run")
+    shutil.copytree(uninterrupted.path, tmp_path / "run")
+    for path in (tmp_path / "run" / runs.CHECKPOINTS / "12" / "params").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(InputError, match="12.* is damaged"):
+        runs.load_run(tmp_path / "run")
 
 
 def test_overwrite_replaces_a_run(tmp_path):
