@@ -34,7 +34,7 @@ def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager
             raise InputError(
                 f"{folder} holds no checkpoint yet; continue the run with jaxdae train --resume {folder.parent}"
             )
-        options = ocp.CheckpointManagerOptions(read_only=True)
+        options = ocp.CheckpointManagerOptions(create=False)
     else:
         policy = preservation_policy.LatestN(n=keep)
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
