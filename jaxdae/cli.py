@@ -217,7 +217,7 @@ class Denoise:
 
         pixels = 1 - pixels if self.invert else pixels
         if self.add_noise is not None:
-            key = noise.draw_key(run.config.evaluation_seed, noise.NOISE, index=index)
+            key = noise.draw_key(run.config.evaluation_seed, noise.NOISE, noise.EVALUATION, index)
             pixels = noise.corrupt(key, pixels, self.add_noise, corruption=run.config.corruption)
         noisy = np.asarray(pixels)[None]
         clean = denoising.denoise(run, noisy, member=number, checkpoint=self.options.checkpoint)[0]

@@ -114,7 +114,14 @@ def _evaluation_noise(
     seed: Array, clean: Array, index: Array, lowest_level: Scalar, highest_level: Scalar, config: RunConfig
 ) -> Array:
     return noise.corrupt_examples(
-        seed, clean, index, lowest_level, highest_level, corruption=config.corruption, clip=config.clip
+        seed,
+        clean,
+        index,
+        lowest_level,
+        highest_level,
+        epoch=noise.EVALUATION,
+        corruption=config.corruption,
+        clip=config.clip,
     )
 
 

@@ -31,6 +31,9 @@ Scalar = Float[Array, ""] | float
 INITIALIZATION, ORDER, LEVEL, NOISE = range(4)
 """The purposes of a draw, folded into its key."""
 
+ONCE, EVALUATION = 0, 2**32 - 1
+"""In the place of an epoch: a draw made once for all epochs of training, and one made for evaluation."""
+
 
 def gaussian(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
     """Adds independent normal noise; `level` is its standard deviation."""
@@ -103,11 +106,11 @@ def corrupt(
 
 
 def draw_key(
-    seed: UInt[Array, ""] | int, purpose: int, epoch: Int[Array, ""] | int = 0, index: Int[Array, ""] | int = 0
+    seed: UInt[Array, ""] | int, purpose: int, epoch: Int[Array, ""] | int = ONCE, index: Int[Array, ""] | int = 0
 ) -> Key[Array, ""]:
     """The key of a named draw, derived from the seed, the purpose, the epoch and the example's index in the dataset.
 
-    Epochs count from 1; 0 stands for a draw made once for all epochs.
+    Epochs count from 1; `ONCE` and `EVALUATION` are no epochs.
     """
     key = jax.random.key(seed)
     for name in (purpose, epoch, index):
@@ -122,7 +125,7 @@ def corrupt_examples(
     lowest_level: Scalar,
     highest_level: Scalar,
     *,
-    epoch: Int[Array, ""] | int = 0,
+    epoch: Int[Array, ""] | int = ONCE,
     corruption: str = "gaussian",
     clip: bool = True,
 ) -> Float[Array, "batch height width channel"]:
@@ -134,7 +137,7 @@ def corrupt_examples(
         index: the examples' positions in the dataset, which name their draws.
         lowest_level: with `highest_level`, the range from which each example's level is drawn uniformly.
         highest_level: see `lowest_level`; equal to it for a fixed level.
-        epoch: names the draw; 0 (the default) for noise that stays the same in all epochs.
+        epoch: names the draw; `ONCE` (the default) for noise that stays the same in all epochs.
         corruption: a name in `CORRUPTIONS`.
         clip: clip the result to [0, 1].
 

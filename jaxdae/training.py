@@ -219,7 +219,7 @@ def train_chunk(
         model that is frozen).
     """
     mesh = mesh or parallel.data_mesh()
-    noise_epoch = epoch if config.draw == "fresh" else 0
+    noise_epoch = epoch if config.draw == "fresh" else noise.ONCE
     static = static_part(config)
     return _train_chunk(states, members, images, epoch, noise_epoch, chunk, config=static, mesh=mesh)
 
