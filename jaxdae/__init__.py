@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxdae import config, data, evaluation, figures, metrics, model, noise, training
-    from jaxdae.config import InputError, RunConfig
+    from jaxdae.config import InputError, RunConfig, preset
     from jaxdae.data import ImageData, load
     from jaxdae.denoising import denoise
     from jaxdae.model import ConvAutoencoder
@@ -32,6 +32,7 @@ __all__ = [
     "metrics",
     "model",
     "noise",
+    "preset",
     "resume",
     "train",
     "training",
@@ -48,6 +49,7 @@ _HOME = {
     "load": "data",
     "load_pretrained": "pretrained",
     "load_run": "runs",
+    "preset": "config",
     "resume": "runs",
     "train": "runs",
 }

@@ -1,8 +1,8 @@
 """Checkpoints of a run, by Orbax: the only module that knows it.
 
-A checkpoint is one Orbax step, numbered by the optimizer steps taken, with four items: `params` (the last of every
-model), `best` (of every model the parameters at its lowest validation loss, that loss and its epoch), `state`
-(optimizer and running sums: what only training needs) and `config`. So drawing a figure never reads the optimizer.
+A checkpoint is one Orbax step, numbered by the optimizer steps taken, with four items: `params` (what training has made
+of every model so far), `best` (of every model the parameters at its lowest validation loss, that loss and its epoch),
+`state` (all that training goes on from) and `config`. So drawing a figure never reads the optimizer.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxdae.config import InputError, RunConfig
-from jaxdae.training import Best, TrainState
+from jaxdae.training import Best, TrainState, trained_params
 
 
 def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager:
@@ -48,9 +48,9 @@ def save(manager: ocp.CheckpointManager, step: int, states: TrainState, best: Be
     manager.save(
         step,
         args=ocp.args.Composite(
-            params=ocp.args.StandardSave(states.params),
+            params=ocp.args.StandardSave(trained_params(states, config.average)),
             best=ocp.args.StandardSave(best),
-            state=ocp.args.StandardSave(states.replace(params=None)),
+            state=ocp.args.StandardSave(states),
             config=ocp.args.JsonSave(config.to_dict()),
         ),
     )
@@ -73,10 +73,8 @@ def restore(manager: ocp.CheckpointManager, states: TrainState, best: Best) -> t
         return ocp.args.StandardRestore(abstract)
 
     step = manager.latest_step()
-    items = _restore(
-        manager, params=target(states.params), best=target(best), state=target(states.replace(params=None))
-    )
-    return step, items["state"].replace(params=items["params"]), items["best"]
+    items = _restore(manager, best=target(best), state=target(states))
+    return step, items["state"], items["best"]
 
 
 def restore_arrays(manager: ocp.CheckpointManager, item: str) -> Any:

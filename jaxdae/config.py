@@ -12,14 +12,17 @@ from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 CorruptionName = Literal["gaussian", "uniform", "speckle", "salt_and_pepper", "masking", "poisson"]
 Draw = Literal["fresh", "fixed"]
-OptimizerName = Literal["adadelta", "adam"]
+Preset = Literal["seed", "fast"]
+OptimizerName = Literal["adadelta", "adam", "muon", "sgd"]
+Schedule = Literal["constant", "cosine", "one_cycle"]
+Dtype = Literal["float32", "bfloat16"]
 Level = float | str
 """A noise level: a number, or `"low:high"` for a level drawn uniformly for every example."""
 
 HIGHEST_LEVEL: dict[str, float] = {"salt_and_pepper": 1.0, "masking": 1.0}
 """The corruptions whose level is a fraction; the others take any finite level from 0."""
 
-LEARNING_RATE: dict[str, float] = {"adadelta": 1.0, "adam": 1e-3}
+LEARNING_RATE: dict[str, float] = {"adadelta": 1.0, "adam": 1e-3, "muon": 1e-3, "sgd": 0.1}
 
 
 class InputError(ValueError):
@@ -99,7 +102,13 @@ class RunConfig:
     optimizer: OptimizerName = "adadelta"
     """The optimizer."""
     learning_rate: float | None = None
-    """By default 1.0 for adadelta and 0.001 for adam."""
+    """The highest of the schedule. By default 1.0 for adadelta, 0.001 for adam and muon, 0.1 for sgd."""
+    schedule: Schedule = "constant"
+    """The learning rate over the epochs of the run. But for constant, the number of epochs is then fixed."""
+    average: float = 0.0
+    """Decay, for each step, of an exponential average of the weights that takes their place; 0 for none."""
+    compute_dtype: Dtype = "float32"
+    """What the network computes in; parameters and loss are float32 always."""
     adadelta_rho: float = 0.95
     """Adadelta's decay of its running averages."""
     adadelta_eps: float = 1e-7
@@ -110,6 +119,8 @@ class RunConfig:
     """Seed of the noise of validation and evaluation, the same for every model."""
     chunk_steps: int = 32
     """Steps between two looks at the clock, the keyboard and the loss (at most)."""
+    models_at_once: int = 0
+    """Models that step together, a divisor of their number. By default one on a CPU, all on an accelerator."""
     keep: int = 2
     """Checkpoints kept: the newest N."""
 
@@ -137,6 +148,12 @@ class RunConfig:
         ):
             if not (math.isfinite(number) and 0 < number < highest):
                 raise InputError(f"{name} {number} must lie above 0" + (" and below 1" if highest == 1.0 else ""))
+        if not 0 <= self.average < 1:
+            raise InputError(f"average {self.average} must lie from 0 (none) to below 1; 0.999 is usual")
+        models = len(levels) * len(seeds)
+        if self.models_at_once and models % self.models_at_once:
+            divisors = ", ".join(str(n) for n in range(1, models + 1) if models % n == 0)
+            raise InputError(f"models_at_once {self.models_at_once} does not divide {models} models; take {divisors}")
         object.__setattr__(self, "noise_levels", levels)
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "learning_rate", rate)
@@ -172,9 +189,35 @@ def _require_integer(name: str, value: Any, lowest: int) -> None:
 _LITERALS = {
     name: get_args(hint)
     for name, hint in get_type_hints(RunConfig).items()
-    if name in ("corruption", "draw", "optimizer")
+    if name in ("corruption", "draw", "optimizer", "schedule", "compute_dtype")
 }
-_LOWEST = {"width": 1, "depth": 1, "epochs": 1, "batch_size": 1, "holdout": 0, "chunk_steps": 1, "keep": 1}
+_LOWEST = {
+    "width": 1,
+    "depth": 1,
+    "epochs": 1,
+    "batch_size": 1,
+    "holdout": 0,
+    "chunk_steps": 1,
+    "models_at_once": 0,
+    "keep": 1,
+}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "seed": {"dataset": "mnist", "draw": "fixed", "epochs": 100},
+    "fast": {"dataset": "mnist", "optimizer": "adam", "learning_rate": 0.01, "schedule": "one_cycle", "epochs": 10},
+}
+"""Named settings: the classic experiment, and the same model trained in the least time to the classic's quality."""
+
+
+def preset(name: str, **changes: Any) -> RunConfig:
+    """A named configuration, with changes.
+
+    Raises:
+        InputError: there is none of that name, or a change is not allowed.
+    """
+    require_name("preset", name, PRESETS)
+    return RunConfig.from_dict(PRESETS[name] | changes)
 
 
 def default_member(config: RunConfig) -> int:

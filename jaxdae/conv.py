@@ -65,7 +65,8 @@ def _cpu_conv3x3_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Arr
 def _cpu_conv3x3_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     # Two more products of patches; autodiff would add nine padded arrays into the images' gradient instead.
     images, kernel = saved
-    kernel_gradient = jnp.einsum("nhwp,nhwo->po", _patches(images), cotangent).reshape(kernel.shape)
+    products = jnp.einsum("nhwp,nhwo->po", _patches(images), cotangent, preferred_element_type=jnp.float32)
+    kernel_gradient = products.reshape(kernel.shape).astype(kernel.dtype)
     return _cpu_conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3)), kernel_gradient
 
 

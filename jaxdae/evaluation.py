@@ -100,7 +100,9 @@ def _evaluate_population(params: Any, images: Array, levels: Array, seed: Array,
             params, level = shared
             clean = to_float(images)
             noisy = _evaluation_noise(seed, clean, index, level, level, config)
-            scores = map_models(lambda p: _score_model(p, noisy, clean, model=model), params)
+            scores = map_models(
+                lambda p: _score_model(p, noisy, clean, model=model), params, at_once=config.models_at_once
+            )
             # The image axis first, as `in_batches` has it.
             return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), _score_images(noisy, clean)
 
@@ -164,7 +166,7 @@ def _validate(
         bce, psnr = in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
         return bce.mean(), psnr.mean()
 
-    return map_models(one_model, params, members)
+    return map_models(one_model, params, members, at_once=config.models_at_once)
 
 
 def summarize(

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
 from jaxdae import conv
@@ -18,6 +20,7 @@ class Conv3x3(nn.Module):
 
     features: int
     upsample: bool = False
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, images: Images) -> Float[Array, "batch height2 width2 feature"]:
@@ -25,7 +28,8 @@ class Conv3x3(nn.Module):
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), (3, 3, images.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Callable[[Array, Array], Array] = conv.upsample_conv3x3 if self.upsample else conv.conv3x3
-        return convolve(jnp.asarray(images), jnp.asarray(kernel)) + bias
+        inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=self.dtype)
+        return convolve(inputs, weights) + offset
 
 
 class ConvAutoencoder(nn.Module):
@@ -39,6 +43,8 @@ class ConvAutoencoder(nn.Module):
 
     width: int = 32
     depth: int = 2
+    dtype: DTypeLike | None = None
+    """What it computes in, by default the type of the images and parameters; the logits are of the images' type."""
 
     @nn.compact
     def __call__(self, images: Images) -> Images:
@@ -47,14 +53,14 @@ class ConvAutoencoder(nn.Module):
         hidden = pad_to_multiple(images, 2**self.depth)
         layers = {}
         for i in range(self.depth):
-            hidden = conv.max_pool(nn.relu(Conv3x3(self.width, name=f"encoder_{i}")(hidden)))
+            hidden = conv.max_pool(nn.relu(Conv3x3(self.width, dtype=self.dtype, name=f"encoder_{i}")(hidden)))
             layers[f"encoder_{i}"] = hidden
         for i in range(self.depth):
-            hidden = nn.relu(Conv3x3(self.width, upsample=i > 0, name=f"decoder_{i}")(hidden))
+            hidden = nn.relu(Conv3x3(self.width, upsample=i > 0, dtype=self.dtype, name=f"decoder_{i}")(hidden))
             layers[f"decoder_{i}"] = hidden
         self.sow("intermediates", "layers", layers)
-        logits = Conv3x3(channels, upsample=True, name="output")(hidden)
-        return logits[:, :height, :width]
+        logits = Conv3x3(channels, upsample=True, dtype=self.dtype, name="output")(hidden)
+        return logits[:, :height, :width].astype(images.dtype)
 
 
 def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height2 width2 channel"]:

@@ -94,7 +94,7 @@ class Run:
     def only(self, number: int) -> "Run":
         """The population of that one model."""
         level, seed = self.config.members[number]
-        config = dataclasses.replace(self.config, noise_levels=(level,), seeds=(seed,))
+        config = dataclasses.replace(self.config, noise_levels=(level,), seeds=(seed,), models_at_once=0)
         params, best = jax.tree.map(lambda x: x[number][None], (self.params, self.best))
         history = [line | {"model": 0} for line in self.history if line["model"] == number]
         return Run(config, params, best, history, self.path)
@@ -158,12 +158,17 @@ def resume(
         The trained population.
 
     Raises:
-        InputError: there is no run, or it already has more epochs.
+        InputError: there is no run, it already has more epochs, or its schedule has an end.
         Interrupted: as in `train`.
     """
     path = Path(path)
     config = load_config(path)
     history = read_history(path)
+    if epochs not in (None, config.epochs) and config.schedule != "constant":
+        raise InputError(
+            f"{path} follows a {config.schedule} schedule over {config.epochs} epochs, which --epochs {epochs} would "
+            "change; start another run"
+        )
     if epochs is not None:
         config = dataclasses.replace(config, epochs=epochs)
     data = data or load(config.dataset)
@@ -303,8 +308,9 @@ def _run_epochs(
             if step % plan.steps == 0:
                 train_bce = jax.device_get(losses)
                 rate = seen / (time.perf_counter() - started)
-                val_bce, val_psnr = evaluation.validate(states.params, members, val_images, config=config)
-                states, best = training.finish_epoch(states, best, val_bce, epoch)
+                params = training.trained_params(states, config.average)
+                val_bce, val_psnr = evaluation.validate(params, members, val_images, config=config)
+                states, best = training.finish_epoch(states, best, val_bce, epoch, config.average)
                 lines = _epoch_lines(config, epoch, train_bce, val_bce, val_psnr, rate)
                 _warn_of_frozen(config, history, lines)
                 history = history + lines
@@ -316,7 +322,8 @@ def _run_epochs(
                 checkpoints.save(manager, step, states, best, config)
             if path and caught:
                 raise Interrupted(caught[0], path)
-    return Run(config, jax.device_get(states.params), jax.device_get(best), history, path)
+    params, best = jax.device_get((training.trained_params(states, config.average), best))
+    return Run(config, params, best, history, path)
 
 
 def _continue_log(

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt, UInt8
 
-from jaxdae import metrics, noise, parallel
+from jaxdae import metrics, noise, optimizers, parallel
 from jaxdae.config import RunConfig, level_range
 from jaxdae.model import ConvAutoencoder, initialize, logits
 
@@ -63,14 +63,8 @@ def population(config: RunConfig) -> Population:
 
 def make_model(config: RunConfig) -> ConvAutoencoder:
     """The Flax module that the configuration describes."""
-    return ConvAutoencoder(width=config.width, depth=config.depth)
-
-
-def make_optimizer(config: RunConfig) -> optax.GradientTransformation:
-    """The optimizer that the configuration describes, with every number written out."""
-    if config.optimizer == "adam":
-        return optax.adam(config.learning_rate)
-    return optax.adadelta(config.learning_rate, rho=config.adadelta_rho, eps=config.adadelta_eps)
+    dtype = jnp.bfloat16 if config.compute_dtype == "bfloat16" else None
+    return ConvAutoencoder(width=config.width, depth=config.depth, dtype=dtype)
 
 
 def initial_states(config: RunConfig, channels: int) -> tuple[TrainState, Best]:
@@ -83,7 +77,7 @@ def _initial_states(seeds: Array, channels: int, *, config: RunConfig) -> tuple[
     def one(seed: Array) -> TrainState:
         params = initialize(noise.draw_key(seed, noise.INITIALIZATION), make_model(config), channels)
         zero = jnp.zeros(())
-        return TrainState(params, make_optimizer(config).init(params), zero, zero, jnp.array(True))
+        return TrainState(params, optimizers.make_optimizer(config).init(params), zero, zero, jnp.array(True))
 
     states = jax.vmap(one)(seeds)
     return states, Best(states.params, jnp.full(seeds.shape, jnp.inf), jnp.zeros(seeds.shape, jnp.int32))
@@ -189,8 +183,11 @@ def epoch_plan(examples: int, config: RunConfig) -> EpochPlan:
 def static_part(config: RunConfig) -> RunConfig:
     """The configuration with all that a compiled chunk does not depend on at its default, to share compilations."""
     default = RunConfig()
-    traced = ("dataset", "noise_levels", "seeds", "draw", "epochs", "holdout", "evaluation_seed", "keep")
-    return dataclasses.replace(config, **{name: getattr(default, name) for name in traced})
+    traced = ["dataset", "noise_levels", "draw", "holdout", "evaluation_seed", "keep"]
+    if config.schedule == "constant":
+        traced.append("epochs")
+    seeds = tuple(range(len(config.members)))  # only how many models there are
+    return dataclasses.replace(config, seeds=seeds, **{name: getattr(default, name) for name in traced})
 
 
 def train_chunk(
@@ -249,8 +246,8 @@ def _train_chunk_on_device(
     padded_share = _round_up(share, parallel.images_at_once())
     slot = jax.lax.axis_index(parallel.AXIS) * share + jnp.arange(padded_share)
     mine = (jnp.arange(padded_share) < share) & (slot < config.batch_size)
-    model, optimizer = make_model(config), make_optimizer(config)
-    length = epoch_plan(examples, config).chunk_length
+    plan = epoch_plan(examples, config)
+    model, optimizer = make_model(config), optimizers.make_optimizer(config, config.epochs * plan.steps)
 
     def one_model(state: TrainState, member: Population) -> TrainState:
         order = epoch_order(noise.draw_key(member.seed, noise.ORDER, epoch), examples)
@@ -272,9 +269,9 @@ def _train_chunk_on_device(
             weight = (mine & (position < examples)).astype(jnp.float32)
             return train_step(state, noisy, clean, weight, model=model, optimizer=optimizer, axis=parallel.AXIS), None
 
-        return jax.lax.scan(step, state, chunk * length + jnp.arange(length))[0]
+        return jax.lax.scan(step, state, chunk * plan.chunk_length + jnp.arange(plan.chunk_length))[0]
 
-    states = map_models(one_model, states, members)
+    states = map_models(one_model, states, members, at_once=config.models_at_once)
     return states, jnp.where(states.finite, states.loss_sum / states.example_count, jnp.nan)
 
 
@@ -283,13 +280,22 @@ def _round_up(count: int, unit: int) -> int:
     return count if count < unit else -(-count // unit) * unit
 
 
-@functools.partial(jax.jit, donate_argnames=("states", "best"))
+@functools.partial(jax.jit, static_argnames="average")
+def trained_params(states: TrainState, average: float) -> Any:
+    """What the training has made: the parameters, or with `config.average` their average."""
+    if not average:
+        return states.params
+    return jax.vmap(lambda opt_state: optimizers.averaged(opt_state, average))(states.opt_state)
+
+
+@functools.partial(jax.jit, donate_argnames=("states", "best"), static_argnames="average")
 def finish_epoch(
-    states: TrainState, best: Best, val_bce: Float[Array, "model"], epoch: int | Int[Array, ""]
+    states: TrainState, best: Best, val_bce: Float[Array, "model"], epoch: int | Int[Array, ""], average: float = 0.0
 ) -> tuple[TrainState, Best]:
     """Clears the running sums and keeps the parameters of the models whose validation loss is their lowest so far."""
     improved = val_bce < best.loss
-    now = Best(jax.tree.map(jnp.copy, states.params), val_bce, jnp.full_like(best.epoch, epoch))
+    params = jax.tree.map(jnp.copy, trained_params(states, average))
+    now = Best(params, val_bce, jnp.full_like(best.epoch, epoch))
     zeros = jnp.zeros_like(states.loss_sum)
     return states.replace(loss_sum=zeros, example_count=zeros), jax.vmap(select)(improved, now, best)
 
@@ -304,8 +310,10 @@ def to_float(images: Num[Array, "*batch height width channel"]) -> Float[Array, 
     return images.astype(jnp.float32) / 255
 
 
-def map_models(function: Callable[..., Any], *stacked: Any) -> Any:
-    """Applies a function of one model to stacked ones: in turn on a CPU, together (vmap) on an accelerator."""
-    in_turn = jax.default_backend() == "cpu"
-    models = jax.tree.leaves(stacked)[0].shape[0]
-    return jax.lax.map(lambda one: function(*one), stacked, batch_size=1 if in_turn else models)
+def map_models(function: Callable[..., Any], *stacked: Any, at_once: int = 0) -> Any:
+    """Applies a function of one model to stacked ones, a few at once by vmap.
+
+    By default in turn on a CPU, where vmap costs up to 1.6 times as much; all at once on an accelerator.
+    """
+    default = 1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0]
+    return jax.lax.map(lambda one: function(*one), stacked, batch_size=at_once or default)

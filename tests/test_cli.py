@@ -10,6 +10,8 @@ from PIL import Image
 from tiny import pixels
 
 from jaxdae import cli, data, training
+from jaxdae.config import preset
+from jaxdae.runs import load_config
 
 SMALL = ["--width", "2", "--depth", "1", "--batch-size", "500", "--no-progress"]
 
@@ -164,6 +166,16 @@ def test_a_frozen_model_makes_the_run_fail_at_its_end(capsys, tmp_path, monkeypa
     assert "model 1 (noise level 0.5, seed 0), last epoch 1: frozen" in out
 
 
+def test_a_preset_gives_way_to_options(capsys, tmp_path):
+    out = tmp_path / "run"
+    small = ["--dataset", "digits", "--epochs", "1", "--average", "0.5", "--out", out, *SMALL]
+    status, _, err = run(capsys, "train", "--preset", "fast", *small)
+    assert status == 0, err
+    assert load_config(out) == preset("fast", dataset="digits", epochs=1, average=0.5, width=2, depth=1, batch_size=500)
+    refused(capsys, "one_cycle schedule over 1 epochs", "train", "--resume", out, "--epochs", "2")
+    refused(capsys, "leave out --out, --overwrite and --preset", "train", "--resume", out, "--preset", "fast")
+
+
 def test_what_is_refused(capsys, tmp_path, population):
     refused(capsys, "command 'trian' is not known; did you mean train?", "trian")
     refused(capsys, "dataset 'mnits' is not known; did you mean mnist", "train", "--dataset", "mnits")
@@ -173,7 +185,7 @@ def test_what_is_refused(capsys, tmp_path, population):
     refused(capsys, "--seeds (1,) differs from the run's own (0,)", "train", "--resume", population, "--seeds", "1")
     refused(capsys, "--width 8 differs from the run's own 2", "train", "--resume", population, "--width", "8")
     refused(capsys, "is at epoch 2 already; --epochs 1 is too few", "train", "--resume", population, "--epochs", "1")
-    refused(capsys, "--resume names the run folder itself", "train", "--resume", population, "--out", tmp_path)
+    refused(capsys, "--resume names a run with its settings", "train", "--resume", population, "--out", tmp_path)
     refused(capsys, "has no config.json", "evaluate", tmp_path)
     refused(capsys, "model 3 does not exist", "evaluate", population, "--model", "3")
     refused(capsys, "noise level -0.5 is out of range", "evaluate", population, "--noise-levels", "-0.5")

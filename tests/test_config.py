@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxdae.config import (
+    PRESETS,
     CorruptionName,
     InputError,
     OptimizerName,
+    Preset,
     RunConfig,
     default_member,
     level_range,
+    preset,
     require_name,
 )
 
@@ -38,6 +41,14 @@ def test_json_round_trip(noise_levels, seeds, optimizer, corruption, epochs):
         epochs=epochs,
     )
     assert RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_presets_are_configurations_that_can_be_changed():
+    assert set(PRESETS) == set(get_args(Preset))
+    assert preset("seed") == RunConfig(dataset="mnist", noise_levels=(0.5,), draw="fixed", epochs=100)
+    assert preset("fast", epochs=3).epochs == 3
+    with pytest.raises(InputError, match=r"preset 'fats' is not known; did you mean fast\?"):
+        preset("fats")
 
 
 def test_members_are_ordered_by_level_then_seed():
@@ -79,7 +90,11 @@ def test_default_member_is_nearest_one_half_specialist_first_lowest_seed(noise_l
         ({"seeds": (-1,)}, r"seed -1 is not an integer from 0 to 4294967295"),
         ({"seeds": (1, 1)}, r"none twice"),
         ({"corruption": "gausian"}, r"corruption 'gausian' is not known; did you mean gaussian\?"),
-        ({"optimizer": "sgd"}, r"optimizer 'sgd' is not known; known: adadelta, adam"),
+        ({"optimizer": "lion"}, r"optimizer 'lion' is not known; known: adadelta, adam, muon, sgd"),
+        ({"schedule": "one-cycle"}, r"schedule 'one-cycle' is not known; did you mean one_cycle\?"),
+        ({"compute_dtype": "float16"}, r"compute dtype 'float16' is not known; did you mean bfloat16 or float32\?"),
+        ({"average": 1.0}, r"average 1.0 must lie from 0 \(none\) to below 1"),
+        ({"models_at_once": 2, "seeds": (0, 1, 2)}, r"models_at_once 2 does not divide 3 models; take 1, 3"),
         ({"epochs": 0}, r"epochs 0 is not an integer of at least 1"),
         ({"batch_size": 2.5}, r"batch_size 2.5 is not an integer of at least 1"),
         ({"holdout": -1}, r"holdout -1"),

@@ -10,9 +10,10 @@ import pytest
 from jaxdae import training
 from jaxdae.config import RunConfig
 from jaxdae.model import denoise
+from jaxdae.optimizers import make_optimizer
 
 LAYERS = ["encoder_0", "encoder_1", "decoder_0", "decoder_1", "output"]
-MODEL, OPTIMIZER = training.make_model(RunConfig()), training.make_optimizer(RunConfig())
+MODEL, OPTIMIZER = training.make_model(RunConfig()), make_optimizer(RunConfig())
 STEPS = 20
 
 

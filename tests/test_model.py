@@ -53,6 +53,19 @@ def test_default_model_has_28353_parameters():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 28_353
 
 
+def test_bfloat16_is_near_float32_with_logits_and_gradients_in_float32():
+    model = ConvAutoencoder(4, 1)
+    params, images = random_params(model, 1), random_images((2, 8, 8, 1)).astype(jnp.float32)
+    args = (jax.tree.map(lambda x: x.astype(jnp.float32), params), images, images)
+    narrow = outputs_and_gradients(models.logits, *args, model=model.clone(dtype=jnp.bfloat16))
+    wide = outputs_and_gradients(models.logits, *args, model=model)
+    assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(narrow[0], wide[0], atol=0.02 * np.abs(wide[0]).max())
+    assert not np.array_equal(narrow[0], wide[0])
+    for x, y in zip(jax.tree.leaves(narrow[1][0]), jax.tree.leaves(wide[1][0]), strict=True):
+        assert jnp.linalg.norm(x - y) < 0.1 * jnp.linalg.norm(y)  # a few maxima fall the other way
+
+
 @given(height=SIDES, width=SIDES, channels=st.integers(1, 4), features=st.integers(1, 3), depth=st.integers(1, 3))
 def test_logits_have_the_shape_of_the_images(height, width, channels, features, depth):
     model = ConvAutoencoder(features, depth)

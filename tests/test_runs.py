@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny import CONFIG, DATA
 
-from jaxdae import runs, training
+from jaxdae import evaluation, runs, training
 from jaxdae.config import InputError
 
 TWO_MODELS = dataclasses.replace(CONFIG, noise_levels=(0.5, "0:1"))
@@ -95,7 +95,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from tiny import DATA
-from jaxdae import runs, training
+from jaxdae import evaluation, runs, training
 from test_runs import TWO_MODELS
 original, calls = training.train_chunk, []
 def train_chunk(*args, **kwargs):
@@ -120,6 +120,21 @@ def test_more_epochs_are_those_of_a_longer_run(tmp_path, uninterrupted):
     extended = runs.resume(tmp_path / "run", DATA, epochs=3)
     assert_same_run(extended, uninterrupted)
     assert_same_run(runs.load_run(tmp_path / "run"), uninterrupted)
+
+
+def test_a_schedule_and_an_average_are_resumed_and_cannot_be_extended(tmp_path, monkeypatch):
+    config = dataclasses.replace(
+        TWO_MODELS, optimizer="adam", learning_rate=0.01, schedule="one_cycle", average=0.9, epochs=2
+    )
+    whole = runs.train(config, DATA, out=tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(runs.Interrupted):
+        signal_at_chunk(patch, signal.SIGINT, 2)
+        runs.train(config, DATA, out=tmp_path / "run")
+    assert_same_run(runs.resume(tmp_path / "run", DATA, epochs=2), whole)
+    val_bce, _ = evaluation.validate(whole.params, training.population(config), DATA.test, config=config)
+    np.testing.assert_allclose(val_bce, [line["val_bce"] for line in whole.history[-2:]], atol=2e-6)
+    with pytest.raises(InputError, match=r"follows a one_cycle schedule over 2 epochs, which --epochs 3 would change"):
+        runs.resume(tmp_path / "run", DATA, epochs=3)
 
 
 def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path):

@@ -12,8 +12,9 @@ from tiny import CONFIG, DATA, UNEVEN
 
 from jaxdae import noise, parallel, training
 from jaxdae.config import RunConfig
+from jaxdae.optimizers import make_optimizer
 
-MODEL, OPTIMIZER = training.make_model(CONFIG), training.make_optimizer(CONFIG)
+MODEL, OPTIMIZER = training.make_model(CONFIG), make_optimizer(CONFIG)
 BATCH = jnp.asarray(DATA.train[:16], jnp.float32) / 255
 NOISY = jnp.clip(BATCH + 0.5 * jax.random.normal(jax.random.key(0), BATCH.shape), 0, 1)
 
@@ -71,22 +72,6 @@ def test_the_loss_falls():
     assert losses[-1] < losses[0] - 0.05
 
 
-def test_adam_learns_too():
-    config = dataclasses.replace(CONFIG, optimizer="adam", learning_rate=None)
-    optimizer = training.make_optimizer(config)
-    adam = jax.jit(lambda state: training.train_step(
-        state, NOISY, BATCH, jnp.ones(16), model=MODEL, optimizer=optimizer
-    ))  # fmt: skip
-    state = single_state()
-    state = state.replace(opt_state=optimizer.init(state.params))
-    losses = []
-    for _ in range(30):
-        after = adam(state)
-        losses.append(after.loss_sum - state.loss_sum)
-        state = after
-    assert losses[-1] < losses[0]
-
-
 def test_an_epoch_visits_every_example_once():
     states, _ = train_epochs(CONFIG, 1)
     assert states.example_count == len(DATA.train) == 50
@@ -111,9 +96,10 @@ def test_the_tail_of_an_epoch_takes_no_step_beyond_it():
     assert states.example_count == 50
 
 
-def test_a_population_is_its_members_trained_alone():
+@pytest.mark.parametrize("models_at_once", [0, 3])
+def test_a_population_is_its_members_trained_alone(models_at_once):
     config = dataclasses.replace(CONFIG, noise_levels=(0.25, 0.5, "0:1"), seeds=(3,))
-    together, _ = train_epochs(config, 1)
+    together, _ = train_epochs(dataclasses.replace(config, models_at_once=models_at_once), 1)
     for i, (level, seed) in enumerate(config.members):
         alone, _ = train_epochs(dataclasses.replace(config, noise_levels=(level,), seeds=(seed,)), 1)
         assert_close(jax.tree.map(lambda x, i=i: x[i], together), jax.tree.map(lambda x: x[0], alone), 2e-5)
