@@ -2,31 +2,28 @@
 
     pip install -e '.[benchmark]'
     python experiments/benchmark.py
+    python experiments/benchmark.py --scaling
 
 Every contestant runs in a process of its own, all on the same images, batch and cores, and they take turns, round after
 round; the ratios are medians over the rounds of two times measured one after the other. A peer that is not installed is
-left out and named. Writes results/benchmark/.
+left out and named. Writes results/benchmark/; with `--scaling`, how time and memory grow with the population, the side
+of the images and the number of devices.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tyro
+from _contestants import BATCH, CONTESTANTS, KERAS, Contestant, Job
+from _report import command_line, markdown_table, provenance
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-BATCH = 128
-KERAS = "Keras on TensorFlow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Options:
 
     rounds: int = 7
     """Rounds in which every contestant has one turn."""
-    steps: int = 20
+    steps: int = 10
     """Training steps of a turn."""
     images: int = 10_000
     """Images of a prediction."""
@@ -44,231 +41,35 @@ class Options:
     manual_dir: Path | None = None
     """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
     out: Path = Path("results/benchmark")
-    """Where the table and the chart go."""
-    worker: str = ""
-    """Be this contestant, and take orders from standard input (used by the script itself)."""
+    """Where tables and charts go."""
+    scaling: bool = False
+    """Measure how jaxdae scales instead of comparing it."""
 
 
-Turns = tuple[Callable[[int], Any], Callable[[], Any]]
-"""A function that takes a number of training steps, and one that predicts all images."""
-
-
-def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, steps: int) -> Turns:
-    """This package: noise, gather and step on the device, in chunks; prediction by `jaxdae.denoise`."""
-    from jaxdae.cli import cores_as_devices
-
-    cores_as_devices()
-    import jax
-
-    import jaxdae
-    from jaxdae import parallel, training
-
-    config = jaxdae.RunConfig(draw="fixed", chunk_steps=steps)
-    images, members = parallel.replicate((clean[: steps * BATCH], training.population(config)))
-    states, best = parallel.replicate(training.initial_states(config, 1))
-    state = [states]
-    run = jaxdae.Run(config, jax.device_get(states.params), best, [])
-
-    def train(_: int) -> None:
-        state[0], losses = training.train_chunk(state[0], members, images, 1, 0, config=config)
-        jax.block_until_ready(losses)
-
-    return train, lambda: jaxdae.denoise(run, noisy)
-
-
-def flax_loop(clean: np.ndarray, noisy: np.ndarray, steps: int) -> Turns:
-    """The step as most people write it: `nn.Conv`, one jit-compiled step, called in a Python loop."""
-    import jax
-    import optax
-    from flax import linen as nn
-
-    class Plain(nn.Module):
-        @nn.compact
-        def __call__(self, x: Any) -> Any:
-            for _ in range(2):
-                x = nn.max_pool(nn.relu(nn.Conv(32, (3, 3))(x)), (2, 2), (2, 2))
-            for _ in range(2):
-                x = nn.relu(nn.Conv(32, (3, 3))(x)).repeat(2, axis=1).repeat(2, axis=2)
-            return nn.Conv(1, (3, 3))(x)
-
-    model, optimizer = Plain(), optax.adadelta(1.0, rho=0.95, eps=1e-7)
-    params = model.init(jax.random.key(0), noisy[:1])
-    state = [params, optimizer.init(params)]
-    targets = clean.astype(np.float32) / 255
-
-    @jax.jit
-    def step(params: Any, opt_state: Any, x: Any, y: Any) -> Any:
-        loss = lambda p: optax.sigmoid_binary_cross_entropy(model.apply(p, x), y).mean()  # noqa: E731
-        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
-        return optax.apply_updates(params, updates), opt_state
-
-    predict = jax.jit(lambda params, x: jax.nn.sigmoid(jax.numpy.asarray(model.apply(params, x))))
-
-    def train(count: int) -> None:
-        for i in range(count):
-            state[:] = step(*state, noisy[i * BATCH : (i + 1) * BATCH], targets[i * BATCH : (i + 1) * BATCH])
-        jax.block_until_ready(state)
-
-    def predict_all() -> None:
-        jax.block_until_ready([predict(state[0], noisy[i : i + 1000]) for i in range(0, len(noisy), 1000)])
-
-    return train, predict_all
-
-
-def keras_contestant(backend: str) -> Callable[[np.ndarray, np.ndarray, int], Turns]:
-    """The classic script's model in Keras."""
-
-    def make(clean: np.ndarray, noisy: np.ndarray, steps: int) -> Turns:
-        os.environ["KERAS_BACKEND"] = backend
-        import keras
-        from keras import layers
-
-        def conv(filters: int, activation: str) -> Any:
-            return layers.Conv2D(filters, 3, padding="same", activation=activation)
-
-        model = keras.Sequential(
-            [
-                keras.Input((*noisy.shape[1:],)),
-                *(layer for _ in range(2) for layer in (conv(32, "relu"), layers.MaxPooling2D(2, padding="same"))),
-                *(layer for _ in range(2) for layer in (conv(32, "relu"), layers.UpSampling2D(2))),
-                conv(1, "sigmoid"),
-            ]
-        )
-        optimizer = keras.optimizers.Adadelta(1.0, rho=0.95, epsilon=1e-7)
-        model.compile(optimizer=optimizer, loss="binary_crossentropy")
-        targets = clean.astype(np.float32) / 255
-
-        def train(count: int) -> None:
-            for i in range(count):
-                model.train_on_batch(noisy[i * BATCH : (i + 1) * BATCH], targets[i * BATCH : (i + 1) * BATCH])
-
-        return train, lambda: model.predict(noisy, batch_size=1000, verbose=0)
-
-    return make
-
-
-def torch_contestant(channels_last: bool, bfloat16: bool) -> Callable[[np.ndarray, np.ndarray, int], Turns]:
-    """The same model in PyTorch."""
-
-    def make(clean: np.ndarray, noisy: np.ndarray, steps: int) -> Turns:
-        import torch
-        from torch import nn
-
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        model = nn.Sequential(
-            *(m for i in (1, 32) for m in (nn.Conv2d(i, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))),
-            *(m for _ in range(2) for m in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))),
-            nn.Conv2d(32, 1, 3, padding=1),
-        ).to(memory_format=layout)
-        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
-        loss = nn.BCEWithLogitsLoss()
-        x = torch.from_numpy(noisy).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        y = torch.from_numpy(clean.astype(np.float32) / 255).permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        narrow = (lambda: torch.autocast("cpu", torch.bfloat16)) if bfloat16 else contextlib.nullcontext
-
-        def train(count: int) -> None:
-            for i in range(count):
-                optimizer.zero_grad()
-                with narrow():
-                    logits = model(x[i * BATCH : (i + 1) * BATCH])
-                loss(logits.float(), y[i * BATCH : (i + 1) * BATCH]).backward()
-                optimizer.step()
-
-        def predict() -> None:
-            with torch.inference_mode(), narrow():
-                for i in range(0, len(x), 1000):
-                    torch.sigmoid(model(x[i : i + 1000]))
-
-        return train, predict
-
-    return make
-
-
-CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, int], Turns]] = {
-    "jaxdae": jaxdae_contestant,
-    KERAS: keras_contestant("tensorflow"),
-    "Keras on JAX": keras_contestant("jax"),
-    "PyTorch": torch_contestant(False, False),
-    "PyTorch, channels_last": torch_contestant(True, False),
-    "PyTorch, channels_last, bfloat16": torch_contestant(True, True),
-    "Flax, a Python loop": flax_loop,
-}
-
-
-def work(options: Options) -> None:
-    """The contestant's side: gets ready, then answers every `train` or `predict` with its seconds."""
-    from jaxdae.data import load
-
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print as they like
-    clean = load(options.dataset, manual_dir=options.manual_dir).train[: options.images]
-    noise = np.random.default_rng(0).standard_normal(clean.shape, np.float32)
-    noisy = np.clip(clean / np.float32(255) + np.float32(0.5) * noise, 0, 1)
-    train, predict = CONTESTANTS[options.worker](clean, noisy, options.steps)
-    turns: dict[str, Callable[[], Any]] = {"train": lambda: train(options.steps), "predict": predict}
-    print("ready", file=answers, flush=True)
-    for line in sys.stdin:
-        started = time.perf_counter()
-        turns[line.strip()]()
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps([seconds, peak]), file=answers, flush=True)
-
-
-class Contestant:
-    """A contestant's process."""
-
-    def __init__(self, name: str, options: Options) -> None:
-        """Starts it, and has it compile by a first turn of each kind."""
-        command = [sys.executable, __file__, "--worker", name, *flags(options)]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        assert self.process.stdout
-        if self.process.stdout.readline().strip() != "ready":
-            raise ModuleNotFoundError(self.process.communicate()[1].strip().splitlines()[-1])
-        self.first_seconds = self.turn("train")[0]
-        self.turn("predict")
-
-    def turn(self, kind: str) -> tuple[float, float]:
-        """Seconds, and the most memory (bytes) that the process has had so far."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(kind + "\n")
-        self.process.stdin.flush()
-        seconds, peak = json.loads(self.process.stdout.readline())
-        return seconds, peak
-
-
-def flags(options: Options) -> list[str]:
-    """The options that a worker needs, as a command line."""
-    shared = ["--steps", str(options.steps), "--images", str(options.images), "--dataset", options.dataset]
-    return shared + (["--manual-dir", str(options.manual_dir)] if options.manual_dir else [])
-
-
-def measure(options: Options) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Times of every contestant, and what is missing."""
-    contestants, missing = {}, []
-    for name in CONTESTANTS:
+def start(jobs: Sequence[Job], kinds: tuple[str, ...]) -> tuple[list[Contestant], list[str]]:
+    """The contestants that are installed, and the others with the reason."""
+    contestants, missing = [], []
+    for job in jobs:
         try:
-            contestants[name] = Contestant(name, options)
+            contestants.append(Contestant(job, kinds))
         except ModuleNotFoundError as error:
-            missing.append(f"{name} ({error})")
-    times: dict[str, dict[str, Any]] = {name: {"train": [], "predict": [], "peak": 0.0} for name in contestants}
-    for _ in range(options.rounds):
-        for kind in ("train", "predict"):
-            for name, contestant in contestants.items():
-                seconds, times[name]["peak"] = contestant.turn(kind)
-                times[name][kind].append(seconds)
-    for name, contestant in contestants.items():
-        times[name]["first"] = contestant.first_seconds
-        contestant.process.kill()
-        contestant.process.communicate()
-    return times, missing
+            missing.append(f"{job.name} ({error})")
+    return contestants, missing
 
 
-def ratios(times: dict[str, dict[str, Any]], kind: str, name: str, peer: str) -> list[float]:
-    """The ratios of a contestant's times to a peer's, round by round."""
-    return [ours / theirs for ours, theirs in zip(times[name][kind], times[peer][kind], strict=True)]
+def take_turns(contestants: Sequence[Contestant], kinds: tuple[str, ...], rounds: int) -> None:
+    """Has them all measured in turn, round after round, and ends them."""
+    for _ in range(rounds):
+        for kind in kinds:
+            for contestant in contestants:
+                contestant.take_turn(kind)
+    for contestant in contestants:
+        contestant.stop()
+
+
+def ratios(ours: Contestant, theirs: Contestant, kind: str) -> list[float]:
+    """The ratios of two contestants' times, round by round."""
+    return [a / b for a, b in zip(ours.times[kind], theirs.times[kind], strict=True)]
 
 
 def matrix_product_rate(side: int = 2048) -> float:
@@ -290,74 +91,57 @@ def step_flops(height: int = 28, width: int = 28) -> float:
     return BATCH * (3 * sum(forward) - forward[0])
 
 
-def main(options: Options) -> None:
-    """Measures, and writes the table, the chart and the README."""
-    from _report import command_line, markdown_table, provenance
-
-    times, missing = measure(options)
-    peer = KERAS if KERAS in times else "jaxdae"
+def compare(options: Options) -> None:
+    """Measures jaxdae and its peers, and writes the table, the chart and the README."""
+    kinds = ("train", "predict")
+    jobs = [Job(name, options.steps, options.images, options.dataset, options.manual_dir) for name in CONTESTANTS]
+    contestants, missing = start(jobs, kinds)
+    take_turns(contestants, kinds, options.rounds)
     rate = matrix_product_rate()
-    header = [
-        "",
-        "ms per step",
-        "images/s",
-        "step",
-        "range",
-        "predict (s)",
-        "predict",
-        "first (s)",
-        "peak (GB)",
-        "FLOP/s",
-    ]
-    rows = []
-    for name, measured in times.items():
-        step = statistics.median(measured["train"]) / options.steps
-        relative = ratios(times, "train", name, peer)
-        predict = statistics.median(ratios(times, "predict", name, peer))
-        rows.append(
-            [
-                name,
-                f"{1e3 * step:.0f}",
-                f"{BATCH / step:,.0f}",
-                f"{statistics.median(relative):.2f}x",
-                f"{min(relative):.2f}-{max(relative):.2f}",
-                f"{statistics.median(measured['predict']):.2f}",
-                f"{predict:.2f}x",
-                f"{measured['first']:.1f}",
-                f"{measured['peak'] / 1e9:.2f}",
-                f"{step_flops() / step / rate:.0%}",
-            ]
-        )
-    against = [
-        [name, f"{statistics.median(ratios(times, 'train', 'jaxdae', name)):.2f}x"]
-        for name in times
-        if name != "jaxdae"
-    ]
+    by_name = {contestant.job.name: contestant for contestant in contestants}
+    ours, peer = by_name["jaxdae"], by_name.get(KERAS, by_name["jaxdae"])
+
+    def row(contestant: Contestant) -> list[str]:
+        step = statistics.median(contestant.times["train"]) / options.steps
+        steps, predictions = (ratios(contestant, peer, kind) for kind in kinds)
+        return [
+            contestant.job.name,
+            f"{1e3 * step:.0f}",
+            f"{BATCH / step:,.0f}",
+            spread(steps),
+            spread(ratios(ours, contestant, "train")),
+            f"{statistics.median(contestant.times['predict']):.2f}",
+            spread(predictions),
+            f"{contestant.first['train'] - options.steps * step:.1f}",
+            f"{contestant.peak / 1e9:.2f}",
+            f"{step_flops() / step / rate:.0%}",
+        ]
+
+    header = ["", "ms per step", "images/s", f"step / {peer.job.name}", "jaxdae / step", "predict (s)",
+              f"predict / {peer.job.name}", "compile (s)", "peak (GB)", "FLOP/s"]  # fmt: skip
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "times.json").write_text(json.dumps(times, indent=1) + "\n")
-    draw(times, peer, options).savefig(options.out / "benchmark.png", dpi=100)
+    measured = {name: {"train": c.times["train"], "predict": c.times["predict"], "first": c.first, "peak_bytes": c.peak}
+                for name, c in by_name.items()}  # fmt: skip
+    (options.out / "times.json").write_text(json.dumps(measured, indent=1) + "\n")
+    bars(contestants, peer, options).savefig(options.out / "benchmark.png", dpi=100)
     text = f"""# Speed
 
 How long does a training step of the seed experiment's model (batch {BATCH}) take, and the prediction of
 {options.images:,} images, next to the peers?
 
-{markdown_table(header, rows)}
-
-jaxdae's training step against each peer's:
-
-{markdown_table(["", "jaxdae's time"], against)}
+{markdown_table(header, [row(contestant) for contestant in contestants])}
 
 ![ratios](benchmark.png)
 
-How to read it: medians over {options.rounds} rounds; in a round every contestant takes one turn of {options.steps}
-steps and one prediction. "step" and "predict" are medians of the ratio to {peer} in the same round, "range" its
-lowest and highest value: on a shared machine trust these, not the milliseconds. jaxdae draws its noise within the
-step; the peers are given noisy images. "first" is the first turn, with compilation. "peak" is the process's memory,
-the same {options.images:,} images for all. "FLOP/s" counts the step as plain convolutions
-({step_flops() / 1e9:.1f} GFLOP), as a
-share of this machine's rate in large matrix products ({rate / 1e9:.0f} GFLOP/s): a method that needs fewer products
-than plain convolution is credited with those that it saves. Left out: {", ".join(missing) or "none"}.
-All times: [times.json](times.json).
+How to read it: medians over {options.rounds} rounds, with the lowest and highest ratio in brackets; in a round every
+contestant takes one turn of {options.steps} steps and one prediction, and a ratio is that of two times in the same
+round. On a shared machine trust the ratios, not the milliseconds. "jaxdae / step" is jaxdae's time as a share of the
+row's. jaxdae draws its noise within the step; the peers are given noisy images. "compile" is what the first turn took
+beyond the usual. "peak" is the process's memory, the same {options.images:,} images for all. "FLOP/s" counts the step
+as plain convolutions ({step_flops() / 1e9:.1f} GFLOP), as a share of this machine's rate in large matrix products
+({rate / 1e9:.0f} GFLOP/s): a method that needs fewer products than plain convolution is credited with those that it
+saves. Left out: {", ".join(missing) or "none"}. All times: [times.json](times.json). How jaxdae scales with the
+population, the images and the devices: [scaling](scaling.md).
 
 {provenance(command_line(), f"{options.rounds} rounds", "0 (noise and weights)")}
 """
@@ -365,27 +149,118 @@ All times: [times.json](times.json).
     print(text)
 
 
-def draw(times: dict[str, dict[str, Any]], peer: str, options: Options) -> Figure:
+def spread(values: Sequence[float]) -> str:
+    """The median, and the range in brackets."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def bars(contestants: Sequence[Contestant], peer: Contestant, options: Options) -> Figure:
     """Bars of the median ratios, with their range over the rounds."""
-    figure = Figure(figsize=(8, 0.55 * len(times) + 1.6), layout="constrained")
-    names = list(times)[::-1]
-    for axes, kind, title in zip(
-        figure.subplots(1, 2, sharey=True), ("train", "predict"), ("training step", f"{options.images:,} predictions"),
-        strict=True,
-    ):  # fmt: skip
-        values = [ratios(times, kind, name, peer) for name in names]
+    figure = Figure(figsize=(8, 0.55 * len(contestants) + 1.6), layout="constrained")
+    titles = ("training step", f"{options.images:,} predictions")
+    for axes, kind, title in zip(figure.subplots(1, 2, sharey=True), ("train", "predict"), titles, strict=True):
+        values = [ratios(contestant, peer, kind) for contestant in contestants[::-1]]
+        names = [contestant.job.name for contestant in contestants[::-1]]
         middle = [statistics.median(v) for v in values]
-        spread = [[m - min(v) for m, v in zip(middle, values, strict=True)],
-                  [max(v) - m for m, v in zip(middle, values, strict=True)]]  # fmt: skip
+        reach = [[m - min(v) for m, v in zip(middle, values, strict=True)],
+                 [max(v) - m for m, v in zip(middle, values, strict=True)]]  # fmt: skip
         colors = ["#0072b2" if name == "jaxdae" else "0.7" for name in names]
-        axes.barh(names, middle, xerr=spread, color=colors, error_kw={"elinewidth": 1, "capsize": 2})
-        axes.set(title=title, xlabel=f"time, {peer} = 1")
+        axes.barh(names, middle, xerr=reach, color=colors, error_kw={"elinewidth": 1, "capsize": 2})
+        axes.set(title=title, xlabel=f"time, {peer.job.name} = 1")
         axes.grid(axis="x", alpha=0.3)
         for position, value in enumerate(middle):
             axes.annotate(f"{value:.2f}", (0.02, position), va="center", xycoords=("axes fraction", "data"))
     return figure
 
 
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One question of scaling: how time and memory depend on one number."""
+
+    title: str
+    xlabel: str
+    values: Sequence[int]
+    jobs: Sequence[Job]
+    unit: str
+    """Of the time on the vertical axis."""
+    share: Sequence[float]
+    """By what a step's time is divided, for each value."""
+
+
+def curves(options: Options) -> list[Curve]:
+    """The questions."""
+    job = Job(steps=options.steps, images=0, dataset=options.dataset, manual_dir=options.manual_dir)
+    short = dataclasses.replace(job, steps=max(1, options.steps // 3))
+    populations, enlargements = (1, 2, 4, 8, 16), (1, 2, 4, 8)
+    devices = range(1, len(os.sched_getaffinity(0)) + 1)
+    together = (1, 2, 4)
+    side = 28
+    return [
+        Curve("population", "models", populations,
+              [dataclasses.replace(short, models=n) for n in populations], "ms per model and step", populations),
+        Curve("models at once (population of 4)", "models that step together", together,
+              [dataclasses.replace(short, models=4, models_at_once=n) for n in together],
+              "ms per model and step", [4] * 3),
+        Curve("images (batch 16)", "side in pixels", [side * n for n in enlargements],
+              [dataclasses.replace(job, enlarge=n, batch=16) for n in enlargements],
+              "us per 1,000 pixels", [16 * (side * n) ** 2 / 1e6 for n in enlargements]),
+        Curve("devices", "CPU cores as devices", devices,
+              [dataclasses.replace(job, devices=n) for n in devices], "ms per step", [1] * len(devices)),
+    ]  # fmt: skip
+
+
+def scale(options: Options) -> None:
+    """Measures how jaxdae scales, and writes the tables and the chart."""
+    parts, measured = [], {}
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    grid = figure.subplots(2, 4)
+    for column, curve in enumerate(curves(options)):
+        contestants, _ = start(curve.jobs, ("train",))
+        take_turns(contestants, ("train",), options.rounds)
+        times = [[1e3 * seconds / c.job.steps / share for seconds in c.times["train"]]
+                 for c, share in zip(contestants, curve.share, strict=True)]  # fmt: skip
+        peaks = [contestant.peak / 1e9 for contestant in contestants]
+        relative = [[a / b for a, b in zip(time, times[0], strict=True)] for time in times]
+        rows = [[str(value), f"{statistics.median(time):.1f}", spread(ratio), f"{peak:.2f}"]
+                for value, time, ratio, peak in zip(curve.values, times, relative, peaks, strict=True)]  # fmt: skip
+        header = [curve.xlabel, curve.unit, f"against {curve.values[0]}", "peak (GB)"]
+        parts.append(f"## {curve.title.capitalize()}\n\n{markdown_table(header, rows)}")
+        measured[curve.title] = {"values": list(curve.values), "times": times, "peak_gb": peaks}
+        draw_curve(grid[0, column], grid[1, column], curve, times, peaks)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "scaling.json").write_text(json.dumps(measured, indent=1) + "\n")
+    figure.savefig(options.out / "scaling.png", dpi=90)
+    text = f"""# How jaxdae scales
+
+![time and memory](scaling.png)
+
+{chr(10).join(part + chr(10) for part in parts)}
+Medians over {options.rounds} rounds of turns taken one after the other; "against" is the ratio to the first row in the
+same round, with its range. A population's models step in turn on a CPU, so a ratio of 1 means that a program of many
+models costs what as many programs of one do. Memory is the process's peak.
+
+{provenance(command_line(), f"{options.rounds} rounds", "0 (noise and weights)")}
+"""
+    (options.out / "scaling.md").write_text(text)
+    print(text)
+
+
+def draw_curve(above: Axes, below: Axes, curve: Curve, times: list[list[float]], peaks: list[float]) -> None:
+    """The time of a curve above its memory."""
+    middle = [statistics.median(time) for time in times]
+    reach = [[m - min(t) for m, t in zip(middle, times, strict=True)],
+             [max(t) - m for m, t in zip(middle, times, strict=True)]]  # fmt: skip
+    above.errorbar(curve.values, middle, yerr=reach, marker="o", capsize=2, color="#0072b2")
+    above.set(title=curve.title, ylabel=curve.unit, ylim=(0, None))
+    below.plot(curve.values, peaks, marker="o", color="#d55e00")
+    below.set(xlabel=curve.xlabel, ylabel="peak memory (GB)", ylim=(0, None))
+    for axes in (above, below):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(list(curve.values), [str(value) for value in curve.values])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+
+
 if __name__ == "__main__":
     chosen = tyro.cli(Options, description=__doc__)
-    work(chosen) if chosen.worker else main(chosen)
+    scale(chosen) if chosen.scaling else compare(chosen)

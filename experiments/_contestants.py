@@ -1,0 +1,272 @@
+"""What the benchmark lets take turns: jaxdae and its peers, each in a process of its own that takes orders."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a contestant is to do."""
+
+    name: str = "jaxdae"
+    """One of CONTESTANTS."""
+    steps: int = 10
+    """Training steps of a turn."""
+    images: int = 10_000
+    """Images of a prediction."""
+    dataset: str = "mnist"
+    """The images."""
+    manual_dir: Path | None = None
+    """Folder with files downloaded by hand."""
+    enlarge: int = 1
+    """How many times each pixel is repeated along both axes."""
+    batch: int = BATCH
+    """Images per step."""
+    models: int = 1
+    """Models in the population (jaxdae only)."""
+    models_at_once: int = 0
+    """Models that step together (jaxdae only)."""
+    devices: int = 0
+    """CPU devices (jaxdae only); 0 for all cores."""
+
+
+KERAS = "Keras on TensorFlow"
+
+Turns = dict[str, Callable[[], Any]]
+"""What a contestant can do: `train` takes the steps of a turn, `predict` all images; Keras's `fit` an epoch of them."""
+
+
+def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+    """This package: noise, gather and step on the device, in chunks; prediction by `jaxdae.denoise`."""
+    from jaxdae.cli import cores_as_devices
+
+    if job.devices:
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(job.devices)
+    cores_as_devices()
+    import jax
+
+    import jaxdae
+    from jaxdae import parallel, training
+
+    config = jaxdae.RunConfig(
+        draw="fixed",
+        chunk_steps=job.steps,
+        batch_size=job.batch,
+        seeds=tuple(range(job.models)),
+        models_at_once=job.models_at_once,
+    )
+    images, members = parallel.replicate((clean[: job.steps * job.batch], training.population(config)))
+    states, best = parallel.replicate(training.initial_states(config, 1))
+    state = [states]
+    run = jaxdae.Run(config, jax.device_get(states.params), best, [])
+
+    def train() -> None:
+        state[0], losses = training.train_chunk(state[0], members, images, 1, 0, config=config)
+        jax.block_until_ready(losses)
+
+    return {"train": train, "predict": lambda: jaxdae.denoise(run, noisy)}
+
+
+def flax_loop(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+    """The step as most people write it: `nn.Conv`, one jit-compiled step, called in a Python loop."""
+    import jax
+    import optax
+    from flax import linen as nn
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            for _ in range(2):
+                x = nn.max_pool(nn.relu(nn.Conv(32, (3, 3))(x)), (2, 2), (2, 2))
+            for _ in range(2):
+                x = nn.relu(nn.Conv(32, (3, 3))(x)).repeat(2, axis=1).repeat(2, axis=2)
+            return nn.Conv(1, (3, 3))(x)
+
+    model, optimizer = Plain(), optax.adadelta(1.0, rho=0.95, eps=1e-7)
+    params = model.init(jax.random.key(0), noisy[:1])
+    state = [params, optimizer.init(params)]
+    targets = clean.astype(np.float32) / 255
+
+    @jax.jit
+    def step(params: Any, opt_state: Any, x: Any, y: Any) -> Any:
+        loss = lambda p: optax.sigmoid_binary_cross_entropy(model.apply(p, x), y).mean()  # noqa: E731
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    predict = jax.jit(lambda params, x: jax.nn.sigmoid(jax.numpy.asarray(model.apply(params, x))))
+
+    def train() -> None:
+        for i in range(job.steps):
+            state[:] = step(
+                *state, noisy[i * job.batch : (i + 1) * job.batch], targets[i * job.batch : (i + 1) * job.batch]
+            )
+        jax.block_until_ready(state)
+
+    def predict_all() -> None:
+        jax.block_until_ready([predict(state[0], noisy[i : i + 1000]) for i in range(0, len(noisy), 1000)])
+
+    return {"train": train, "predict": predict_all}
+
+
+def keras_contestant(backend: str) -> Callable[[np.ndarray, np.ndarray, Job], Turns]:
+    """The classic script's model in Keras."""
+
+    def make(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+        os.environ["KERAS_BACKEND"] = backend
+        import keras
+        from keras import layers
+
+        def conv(filters: int, activation: str) -> Any:
+            return layers.Conv2D(filters, 3, padding="same", activation=activation)
+
+        model = keras.Sequential(
+            [
+                keras.Input((*noisy.shape[1:],)),
+                *(layer for _ in range(2) for layer in (conv(32, "relu"), layers.MaxPooling2D(2, padding="same"))),
+                *(layer for _ in range(2) for layer in (conv(32, "relu"), layers.UpSampling2D(2))),
+                conv(1, "sigmoid"),
+            ]
+        )
+        optimizer = keras.optimizers.Adadelta(1.0, rho=0.95, epsilon=1e-7)
+        model.compile(optimizer=optimizer, loss="binary_crossentropy")
+        targets = clean.astype(np.float32) / 255
+
+        def train() -> None:
+            for i in range(job.steps):
+                model.train_on_batch(
+                    noisy[i * job.batch : (i + 1) * job.batch], targets[i * job.batch : (i + 1) * job.batch]
+                )
+
+        def fit() -> None:
+            validation = noisy[:10_000], targets[:10_000]
+            model.fit(noisy, targets, batch_size=job.batch, shuffle=True, validation_data=validation, verbose=0)
+
+        return {"train": train, "predict": lambda: model.predict(noisy, batch_size=1000, verbose=0), "fit": fit}
+
+    return make
+
+
+def torch_contestant(channels_last: bool, bfloat16: bool) -> Callable[[np.ndarray, np.ndarray, Job], Turns]:
+    """The same model in PyTorch."""
+
+    def make(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+        import torch
+        from torch import nn
+
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        model = nn.Sequential(
+            *(m for i in (1, 32) for m in (nn.Conv2d(i, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))),
+            *(m for _ in range(2) for m in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))),
+            nn.Conv2d(32, 1, 3, padding=1),
+        ).to(memory_format=layout)
+        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
+        loss = nn.BCEWithLogitsLoss()
+        x = torch.from_numpy(noisy).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        y = torch.from_numpy(clean.astype(np.float32) / 255).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        narrow = (lambda: torch.autocast("cpu", torch.bfloat16)) if bfloat16 else contextlib.nullcontext
+
+        def train() -> None:
+            for i in range(job.steps):
+                optimizer.zero_grad()
+                with narrow():
+                    logits = model(x[i * job.batch : (i + 1) * job.batch])
+                loss(logits.float(), y[i * job.batch : (i + 1) * job.batch]).backward()
+                optimizer.step()
+
+        def predict() -> None:
+            with torch.inference_mode(), narrow():
+                for i in range(0, len(x), 1000):
+                    torch.sigmoid(model(x[i : i + 1000]))
+
+        return {"train": train, "predict": predict}
+
+    return make
+
+
+CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, Job], Turns]] = {
+    "jaxdae": jaxdae_contestant,
+    KERAS: keras_contestant("tensorflow"),
+    "Keras on JAX": keras_contestant("jax"),
+    "PyTorch": torch_contestant(False, False),
+    "PyTorch, channels_last": torch_contestant(True, False),
+    "PyTorch, channels_last, bfloat16": torch_contestant(True, True),
+    "Flax, a Python loop": flax_loop,
+}
+
+
+def work(job: Job) -> None:
+    """The contestant's side: gets ready, then answers every kind of turn with its seconds and its memory."""
+    from jaxdae.data import load
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # libraries print as they like
+    clean = load(job.dataset, manual_dir=job.manual_dir).train[: max(job.images, job.steps * job.batch)]
+    clean = clean.repeat(job.enlarge, axis=1).repeat(job.enlarge, axis=2)
+    noise = np.random.default_rng(0).standard_normal(clean.shape, np.float32)
+    noisy = np.clip(clean / np.float32(255) + np.float32(0.5) * noise, 0, 1)
+    turns = CONTESTANTS[job.name](clean, noisy, job)
+    print("ready", file=answers, flush=True)
+    for line in sys.stdin:
+        started = time.perf_counter()
+        turns[line.strip()]()
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(json.dumps([seconds, peak]), file=answers, flush=True)
+
+
+class Contestant:
+    """A contestant's process."""
+
+    def __init__(self, job: Job, kinds: tuple[str, ...]) -> None:
+        """Starts it, and has it compile by a first turn of each kind.
+
+        Raises:
+            ModuleNotFoundError: what it needs is not installed.
+        """
+        self.job = job
+        order = json.dumps(dataclasses.asdict(job), default=str)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, order], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+        assert self.process.stdout
+        if self.process.stdout.readline().strip() != "ready":
+            raise ModuleNotFoundError(self.process.communicate()[1].strip().splitlines()[-1])
+        self.times: dict[str, list[float]] = {kind: [] for kind in kinds}
+        self.first = {kind: self._turn(kind) for kind in kinds}
+
+    def _turn(self, kind: str) -> float:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(kind + "\n")
+        self.process.stdin.flush()
+        seconds, self.peak = json.loads(self.process.stdout.readline())
+        return seconds
+
+    def take_turn(self, kind: str) -> None:
+        """Notes the seconds of one more turn, and the most memory (bytes) that the process has had so far."""
+        self.times[kind].append(self._turn(kind))
+
+    def stop(self) -> None:
+        """Ends the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
+if __name__ == "__main__":
+    fields = json.loads(sys.argv[1])
+    folder = fields.pop("manual_dir")
+    work(Job(**fields, manual_dir=Path(folder) if folder else None))
