@@ -140,9 +140,10 @@ def report(options: Options, run: jaxdae.Run, target: float, seconds: float, ker
     last, ratio = run.history[-1], seconds / (100 * statistics.median(keras))
     searched = list(csv.reader((options.out / "search.csv").open()))
     fields = {name: value for name, value in jaxdae.config.PRESETS["fast"].items() if name != "dataset"}
+    when = f"reached in epoch {reached[0]}" if reached else "not reached"
     answer = (
-        f"After {run.config.epochs} epochs the validation BCE is {last['val_bce']:.4f} (Keras after 100: "
-        f"{target:.4f}); that is {f'reached in epoch {reached[0]}' if reached else 'not reached'}.\nThe whole training, "
+        f"After {run.config.epochs} epochs the validation BCE is {last['val_bce']:.4f}; that of Keras after 100, "
+        f"{target:.4f}, is {when}.\nThe whole training, "
         f"with its compilation and validation, takes {seconds / 60:.1f} minutes here: {ratio:.3f} of the "
         f"{100 * statistics.median(keras) / 60:.0f} minutes that 100 epochs of Keras take."
     )
