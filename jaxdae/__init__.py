@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxdae import config, data, evaluation, figures, metrics, model, noise, training
+    from jaxdae import baselines, config, data, evaluation, figures, metrics, model, noise, training
     from jaxdae.config import InputError, RunConfig, preset
     from jaxdae.data import ImageData, load
     from jaxdae.denoising import denoise
@@ -21,6 +21,7 @@ __all__ = [
     "Interrupted",
     "Run",
     "RunConfig",
+    "baselines",
     "config",
     "data",
     "denoise",

@@ -8,7 +8,7 @@ import typing
 import pytest
 
 import jaxdae
-from jaxdae import config, conv, data, denoising, evaluation, figures, metrics, model, noise, runs, training
+from jaxdae import baselines, config, conv, data, denoising, evaluation, figures, metrics, model, noise, runs, training
 
 CORE = (conv, metrics, model, noise, training, evaluation)
 
@@ -20,7 +20,7 @@ def public_functions(*modules):
                 yield pytest.param(function, id=f"{module.__name__}.{name}")
 
 
-@pytest.mark.parametrize("function", public_functions(*CORE, config, data, denoising, figures, runs))
+@pytest.mark.parametrize("function", public_functions(*CORE, baselines, config, data, denoising, figures, runs))
 def test_public_functions_have_docstrings_and_annotations(function):
     assert function.__doc__
     signature = inspect.signature(function)
