@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from scipy.special import entr
 
 import jaxdae
-from jaxdae import runs
+from jaxdae import run_folder
 
 REFERENCE = Path(__file__).parent / "reference" / "keras_seed_curve.json"
 HOLDOUT = 10_000
@@ -39,7 +39,10 @@ CANDIDATES: list[dict[str, Any]] = [
     {"epochs": 4, "optimizer": "muon", "learning_rate": 0.01, "schedule": "one_cycle"},
     {"epochs": 4, "optimizer": "adam", "learning_rate": 0.01, "schedule": "one_cycle", "batch_size": 64},
     {"epochs": 4, "optimizer": "muon", "learning_rate": 0.03, "schedule": "one_cycle"},
-    {"epochs": 4, "optimizer": "adam", "learning_rate": 0.02, "schedule": "one_cycle"},
+    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.01, "schedule": "one_cycle", "batch_size": 64},
+    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle"},
+    {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 64},
+    {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 32},
 ]
 """What is not named is as in RunConfig."""
 
@@ -70,7 +73,7 @@ def least_bce(images: np.ndarray) -> float:
 
 def train(config: jaxdae.RunConfig, data: jaxdae.ImageData, path: Path) -> jaxdae.Run:
     """Trains a run, or goes on with the one that is there."""
-    if (path / runs.CONFIG).exists():
+    if (path / run_folder.CONFIG).exists():
         return jaxdae.resume(path, data, progress=True)
     return jaxdae.train(config, data, out=path, progress=True)
 

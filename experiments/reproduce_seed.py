@@ -21,7 +21,7 @@ import tyro
 from _report import command_line, markdown_table, provenance
 
 import jaxdae
-from jaxdae import evaluation, figures, pretrained, runs
+from jaxdae import evaluation, figures, pretrained, run_folder
 
 REFERENCE = Path(__file__).parent / "reference" / "keras_seed_curve.json"
 
@@ -52,7 +52,7 @@ def tolerance(epoch: int) -> float:
 def main(options: Options) -> None:
     """Trains, measures, draws and writes."""
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
-    if (options.run / runs.CONFIG).exists():
+    if (options.run / run_folder.CONFIG).exists():
         run = jaxdae.resume(options.run, data, epochs=options.epochs, progress=True)
     else:
         config = jaxdae.RunConfig(dataset=options.dataset, noise_levels=(0.5,), draw="fixed", epochs=options.epochs)

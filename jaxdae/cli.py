@@ -13,11 +13,9 @@ import platformdirs
 import tyro
 
 from jaxdae import __version__
-from jaxdae.config import InputError, Preset, RunConfig, check_level, level_range, preset, require_name
+from jaxdae.config import InputError, Preset, RunConfig, check_level, preset, require_name
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from jaxdae.data import ImageData
     from jaxdae.runs import Run
 
@@ -88,10 +86,10 @@ class Train:
 
     def __call__(self, arguments: Sequence[str]) -> int:
         """Trains and reports."""
-        from jaxdae import runs
+        from jaxdae import run_folder, runs
 
         if self.resume:
-            saved = runs.load_config(self.resume)
+            saved = run_folder.load_config(self.resume)
             epochs = self._epochs_to_resume(arguments, saved)
             run = runs.resume(self.resume, self.data.load(saved.dataset), epochs=epochs, progress=self.progress)
         else:
@@ -119,12 +117,14 @@ class Train:
         return given.epochs
 
     def _report(self, run: "Run") -> int:
+        from jaxdae import reports
+
         number, data = run.member(), self.data.load(run.config.dataset)
         print(f"\n{run.describe(number)}, on {len(data.test)} test images:")
-        print_table(evaluation_rows(run, data, [], "last", number))
-        written = write_figures(run, data, ModelOptions(), "encoder_0", None)
+        reports.print_table(reports.evaluation_rows(run, data, [], "last", number))
+        written = reports.write_figures(run, data)
         print(f"\nfigures     {', '.join(map(str, written))}")
-        print(f"checkpoint  {newest_checkpoint(run)}")
+        print(f"checkpoint  {reports.newest_checkpoint(run)}")
         for number in run.diverged:
             print(f"{run.describe(number)}: frozen, its loss was not finite; a lower --learning-rate may help")
         return 1 if run.diverged else 0
@@ -145,14 +145,14 @@ class Evaluate:
 
     def __call__(self, arguments: Sequence[str]) -> int:
         """Evaluates and prints."""
-        from jaxdae import runs
+        from jaxdae import reports, run_folder, runs
 
         run = runs.load_run(self.run)
         levels = [float(check_level(level, run.config.corruption)) for level in self.noise_levels]
         data = self.data.load(run.config.dataset)
-        runs.check_images(self.run, data)
-        rows = evaluation_rows(run, data, levels, self.options.checkpoint, self.options.model)
-        print(json.dumps(rows, indent=1)) if self.json else print_table(rows)
+        run_folder.check_images(self.run, data)
+        rows = reports.evaluation_rows(run, data, levels, self.options.checkpoint, self.options.model)
+        print(json.dumps(rows, indent=1)) if self.json else reports.print_table(rows)
         return 0
 
 
@@ -171,14 +171,17 @@ class Plot:
 
     def __call__(self, arguments: Sequence[str]) -> int:
         """Draws and names the files."""
-        from jaxdae import runs
+        from jaxdae import reports, run_folder, runs
 
         run = runs.load_run(self.run)
         number = run.member(self.options.model)
         print(run.describe(number, self.options.checkpoint))
         data = self.data.load(run.config.dataset)
-        runs.check_images(self.run, data)
-        for path in write_figures(run, data, self.options, self.layer, self.noise_level):
+        run_folder.check_images(self.run, data)
+        written = reports.write_figures(
+            run, data, model=number, checkpoint=self.options.checkpoint, layer=self.layer, noise_level=self.noise_level
+        )
+        for path in written:
             print(path)
         return 0
 
@@ -232,85 +235,6 @@ class Denoise:
         noisy = np.asarray(pixels)[None]
         clean = denoising.denoise(run, noisy, member=number, checkpoint=self.options.checkpoint)[0]
         return 1 - clean if self.invert else clean
-
-
-def default_levels(config: RunConfig) -> list[float]:
-    """The levels at which a run's specialists were trained, or the middle of a generalist's range."""
-    ranges = [level_range(level) for level in config.noise_levels]
-    return sorted({low for low, high in ranges if low == high}) or sorted({(low + high) / 2 for low, high in ranges})
-
-
-def evaluation_rows(
-    run: "Run", data: "ImageData", levels: Sequence[float], checkpoint: Checkpoint, model: int | None = None
-) -> list[dict[str, Any]]:
-    """The evaluation of all models of a run, or of one, on the test images; by default at the levels of training."""
-    import numpy as np
-
-    from jaxdae import evaluation
-
-    numbers = range(len(run.config.members)) if model is None else [run.member(model)]
-    run = run if model is None else run.only(model)
-    levels = levels or default_levels(run.config)
-    params = run.stacked_params(checkpoint)
-    scores, identity = evaluation.evaluate_population(params, data.test, np.array(levels), config=run.config)
-    rows = evaluation.summarize(run.config, levels, scores, identity)
-    return [row if row["model"] == "identity" else row | {"model": numbers[row["model"]]} for row in rows]
-
-
-def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    """Prints table rows in columns."""
-    header = list(rows[0])
-
-    def cell(value: Any) -> str:
-        return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
-
-    lines = [header, *([cell(row[name]) for name in header] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)))
-
-
-def newest_checkpoint(run: "Run") -> Path:
-    """The folder of a run's newest checkpoint."""
-    from jaxdae import checkpoints, runs
-
-    assert run.path
-    with checkpoints.open_manager(run.path / runs.CHECKPOINTS) as manager:
-        return run.path / runs.CHECKPOINTS / str(manager.latest_step())
-
-
-def write_figures(
-    run: "Run", data: "ImageData", options: ModelOptions, layer: str, noise_level: float | None
-) -> list[Path]:
-    """Draws the figures of a run into its folder."""
-    import jax
-    import numpy as np
-
-    from jaxdae import evaluation, figures, runs
-
-    number = run.member(options.model)
-    params = run.member_params(number, options.checkpoint)
-    level = default_levels(run.only(number).config)[0] if noise_level is None else noise_level
-    check_level(level, run.config.corruption)
-    clean = data.test[:10].astype(np.float32) / 255
-    noisy = evaluation.noisy_examples(data.test[:10], level, config=run.config)
-    denoised, layers = evaluation.denoise_and_layers(params, noisy, model=run.model)
-    noisy, denoised, layers = jax.device_get((noisy, denoised, layers))
-    require_name("layer", layer, layers)
-    drawn: dict[str, Figure] = {
-        "loss": figures.loss_curves(run.history),
-        "noisy": figures.noisy_digits(noisy),
-        "denoised": figures.noisy_denoised_clean(noisy, denoised, clean),
-        f"features_{layer}": figures.feature_maps(noisy[0], layers[layer][0], layer=layer),
-    }
-    assert run.path
-    folder = run.path / runs.FIGURES
-    folder.mkdir(exist_ok=True)
-    for name, figure in drawn.items():
-        temporary = folder / f".{name}.png"
-        figure.savefig(temporary, dpi=100)
-        temporary.replace(folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in drawn]
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {"train": Train, "evaluate": Evaluate, "plot": Plot, "denoise": Denoise}

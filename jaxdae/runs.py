@@ -2,12 +2,9 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import logging
 import math
 import os
-import shutil
 import signal
 import threading
 import time
@@ -19,15 +16,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdae import checkpoints, evaluation, parallel, training
+from jaxdae import checkpoints, evaluation, parallel, run_folder, training
 from jaxdae.config import InputError, RunConfig, default_member, require_name
 from jaxdae.data import ImageData, load
 from jaxdae.model import ConvAutoencoder
 
 Checkpoint = Literal["last", "best"]
-CONFIG, METRICS, CHECKPOINTS, FIGURES = "config.json", "metrics.jsonl", "checkpoints", "figures"
-IMAGES = "images_sha256"
-"""The entry of the configuration file that tells the images of a run from others."""
 
 _log = logging.getLogger("jaxdae")
 
@@ -137,9 +131,9 @@ def train(
         return _run_epochs(config, data, None, [], progress)
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        _clear(path, overwrite)
+        run_folder.clear(path, overwrite)
     path.mkdir(parents=True, exist_ok=True)
-    _write_config(path, config, data)
+    run_folder.write_config(path, config, data)
     return _run_epochs(config, data, path, [], progress)
 
 
@@ -162,8 +156,8 @@ def resume(
         Interrupted: as in `train`.
     """
     path = Path(path)
-    config = load_config(path)
-    history = read_history(path)
+    config = run_folder.load_config(path)
+    history = run_folder.read_history(path)
     if epochs not in (None, config.epochs) and config.schedule != "constant":
         raise InputError(
             f"{path} follows a {config.schedule} schedule over {config.epochs} epochs, which --epochs {epochs} would "
@@ -172,7 +166,7 @@ def resume(
     if epochs is not None:
         config = dataclasses.replace(config, epochs=epochs)
     data = data or load(config.dataset)
-    check_images(path, data)
+    run_folder.check_images(path, data)
     return _run_epochs(config, data, path, history, progress)
 
 
@@ -183,59 +177,10 @@ def load_run(path: str | os.PathLike) -> Run:
         InputError: the folder holds no run, or one without a checkpoint.
     """
     path = Path(path)
-    config = load_config(path)
-    with checkpoints.open_manager(path / CHECKPOINTS) as manager:
+    config = run_folder.load_config(path)
+    with checkpoints.open_manager(path / run_folder.CHECKPOINTS) as manager:
         params, best = (checkpoints.restore_arrays(manager, item) for item in ("params", "best"))
-    return Run(config, params, training.Best(**best), read_history(path), path)
-
-
-def load_config(path: Path) -> RunConfig:
-    """The configuration of a run folder.
-
-    Raises:
-        InputError: the folder holds no run, or its configuration is damaged.
-    """
-    try:
-        fields = json.loads((path / CONFIG).read_text())
-        fields.pop(IMAGES, None)
-        return RunConfig.from_dict(fields)
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
-        ) from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{path / CONFIG} cannot be read: {error}") from None
-
-
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; the rest of a line that a crash cut short is left out."""
-    log = path / METRICS
-    if not log.exists():
-        return []
-    try:
-        return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    except ValueError as error:
-        raise InputError(f"{log} is damaged ({error}); mend or delete the line") from None
-
-
-def check_images(path: Path, data: ImageData) -> None:
-    """Makes sure that images are those of a run.
-
-    Raises:
-        InputError: they are not.
-    """
-    saved = json.loads((path / CONFIG).read_text()).get(IMAGES)
-    if saved not in (None, fingerprint(data)):
-        raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
-
-
-def fingerprint(data: ImageData) -> str:
-    """The SHA-256 digest of a dataset's images and shapes."""
-    digest = hashlib.sha256()
-    for images in data:
-        digest.update(repr(images.shape).encode())
-        digest.update(np.ascontiguousarray(images).data)
-    return digest.hexdigest()
+    return Run(config, params, training.Best(**best), run_folder.read_history(path), path)
 
 
 def _split(config: RunConfig, data: ImageData) -> tuple[np.ndarray, np.ndarray]:
@@ -255,28 +200,6 @@ def _split(config: RunConfig, data: ImageData) -> tuple[np.ndarray, np.ndarray]:
     return data.train[: -config.holdout], data.train[-config.holdout :]
 
 
-def _clear(path: Path, overwrite: bool) -> None:
-    if not (path / CONFIG).exists():
-        raise InputError(f"{path} exists and is not a run folder; choose another one with --out")
-    if not overwrite:
-        raise InputError(f"{path} already holds a run; continue it with --resume {path} or replace it with --overwrite")
-    for name in (CHECKPOINTS, FIGURES):
-        shutil.rmtree(path / name, ignore_errors=True)
-    for name in (METRICS, CONFIG):
-        (path / name).unlink(missing_ok=True)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def _write_config(path: Path, config: RunConfig, data: ImageData) -> None:
-    fields = config.to_dict() | {IMAGES: fingerprint(data)}
-    _write_atomically(path / CONFIG, json.dumps(fields, indent=2) + "\n")
-
-
 def _run_epochs(
     config: RunConfig, data: ImageData, path: Path | None, history: list[dict[str, Any]], progress: bool
 ) -> Run:
@@ -288,12 +211,12 @@ def _run_epochs(
     with contextlib.ExitStack() as stack:
         step, caught = 0, []
         if path:
-            manager = stack.enter_context(checkpoints.open_manager(path / CHECKPOINTS, config.keep))
+            manager = stack.enter_context(checkpoints.open_manager(path / run_folder.CHECKPOINTS, config.keep))
             caught = stack.enter_context(_caught_signals())
             if manager.latest_step() is not None:
                 step, states, best = checkpoints.restore(manager, states, best)
-            history = _continue_log(path, config, history, step / plan.steps)
-            _write_config(path, config, data)
+            history = run_folder.continue_log(path, config, history, step / plan.steps)
+            run_folder.write_config(path, config, data)
         bar = stack.enter_context(_progress_bar(config, plan, step, progress))
         losses, started, first_step = None, time.perf_counter(), step
 
@@ -315,8 +238,7 @@ def _run_epochs(
                 _warn_of_frozen(config, history, lines)
                 history = history + lines
                 if path:
-                    with (path / METRICS).open("a") as log:
-                        log.write("".join(map(_line, lines)))
+                    run_folder.append_history(path, lines)
                 started, first_step = time.perf_counter(), step
             if path and (caught or step % plan.steps == 0):
                 checkpoints.save(manager, step, states, best, config)
@@ -324,17 +246,6 @@ def _run_epochs(
                 raise Interrupted(caught[0], path)
     params, best = jax.device_get((training.trained_params(states, config.average), best))
     return Run(config, params, best, history, path)
-
-
-def _continue_log(
-    path: Path, config: RunConfig, history: list[dict[str, Any]], epochs_done: float
-) -> list[dict[str, Any]]:
-    """Drops what the log has beyond the checkpoint."""
-    if epochs_done > config.epochs:
-        raise InputError(f"{path} is at epoch {math.ceil(epochs_done)} already; --epochs {config.epochs} is too few")
-    history = [line for line in history if line["epoch"] <= epochs_done]
-    _write_atomically(path / METRICS, "".join(map(_line, history)))
-    return history
 
 
 def _progress_bar(config: RunConfig, plan: training.EpochPlan, step: int, progress: bool) -> tqdm:
@@ -368,10 +279,6 @@ def _epoch_lines(
         }
         for i, member in enumerate(config.members)
     ]
-
-
-def _line(entry: dict[str, Any]) -> str:
-    return json.dumps(entry) + "\n"
 
 
 def _warn_of_frozen(config: RunConfig, history: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from tiny import pixels
 
 from jaxdae import cli, data, training
 from jaxdae.config import preset
-from jaxdae.runs import load_config
+from jaxdae.run_folder import load_config
 
 SMALL = ["--width", "2", "--depth", "1", "--batch-size", "500", "--no-progress"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny import CONFIG, DATA
 
-from jaxdae import evaluation, runs, training
+from jaxdae import evaluation, run_folder, runs, training
 from jaxdae.config import InputError
 
 TWO_MODELS = dataclasses.replace(CONFIG, noise_levels=(0.5, "0:1"))
@@ -56,7 +56,7 @@ def test_a_run_without_a_folder_writes_nothing(tmp_path, monkeypatch, uninterrup
 
 
 def test_the_log_has_a_line_for_every_model_and_epoch(uninterrupted):
-    lines = [json.loads(line) for line in (uninterrupted.path / runs.METRICS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (uninterrupted.path / run_folder.METRICS).read_text().splitlines()]
     assert [(line["epoch"], line["model"]) for line in lines] == [(e, m) for e in (1, 2, 3) for m in (0, 1)]
     assert lines == uninterrupted.history
     assert set(lines[0]) == {
@@ -95,7 +95,7 @@ KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from tiny import DATA
-from jaxdae import evaluation, runs, training
+from jaxdae import runs, training
 from test_runs import TWO_MODELS
 original, calls = training.train_chunk, []
 def train_chunk(*args, **kwargs):
@@ -139,7 +139,7 @@ def test_a_schedule_and_an_average_are_resumed_and_cannot_be_extended(tmp_path, 
 
 def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path):
     runs.train(dataclasses.replace(CONFIG, epochs=1), DATA, out=tmp_path / "run")
-    log = tmp_path / "run" / runs.METRICS
+    log = tmp_path / "run" / run_folder.METRICS
     line = log.read_text()
     log.write_text(line + line.replace('"epoch": 1', '"epoch": 2') + '{"epoch": 3, "mo')
     assert len(runs.resume(tmp_path / "run", DATA).history) == 1
@@ -147,7 +147,7 @@ def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path):
 
 
 def test_only_the_newest_checkpoints_are_kept(uninterrupted):
-    steps = sorted(int(path.name) for path in (uninterrupted.path / runs.CHECKPOINTS).iterdir())
+    steps = sorted(int(path.name) for path in (uninterrupted.path / run_folder.CHECKPOINTS).iterdir())
     assert steps == [8, 12]
 
 
@@ -202,9 +202,9 @@ def test_what_is_refused(tmp_path, uninterrupted):
     (tmp_path / "mine.txt").write_text("dear")
     refused("is not a run folder; choose another", runs.train, CONFIG, DATA, out=tmp_path, overwrite=True)
     assert (tmp_path / "mine.txt").read_text() == "dear"
-    (tmp_path / runs.CONFIG).write_text('{"epochs": 0}')
+    (tmp_path / run_folder.CONFIG).write_text('{"epochs": 0}')
     refused("epochs 0 is not an integer", runs.load_run, tmp_path)
-    (tmp_path / runs.CONFIG).write_text("{}")
+    (tmp_path / run_folder.CONFIG).write_text("{}")
     refused("holds no checkpoint yet", runs.load_run, tmp_path)
     big = dataclasses.replace(CONFIG, holdout=50)
     refused("holdout 50 leaves nothing of 50 training images", runs.train, big, DATA, out=tmp_path / "new")
@@ -227,7 +227,7 @@ def test_images_that_do_not_fit_are_refused(tmp_path, uninterrupted):
 
 
 def test_reading_a_run_leaves_what_another_process_is_writing(uninterrupted):
-    unfinished = uninterrupted.path / runs.CHECKPOINTS / "99.orbax-checkpoint-tmp"
+    unfinished = uninterrupted.path / run_folder.CHECKPOINTS / "99.orbax-checkpoint-tmp"
     unfinished.mkdir()
     runs.load_run(uninterrupted.path)
     assert unfinished.exists()
@@ -236,9 +236,9 @@ def test_reading_a_run_leaves_what_another_process_is_writing(uninterrupted):
 
 def test_damage_is_named(tmp_path, uninterrupted):
     for file, content, sentence in [
-        (runs.CONFIG, "[1]", "config.json cannot be read"),
-        (runs.CONFIG, '{"adadelta_rho": "a"}', "config.json cannot be read"),
-        (runs.METRICS, "garbage\n", "metrics.jsonl is damaged"),
+        (run_folder.CONFIG, "[1]", "config.json cannot be read"),
+        (run_folder.CONFIG, '{"adadelta_rho": "a"}', "config.json cannot be read"),
+        (run_folder.METRICS, "garbage\n", "metrics.jsonl is damaged"),
     ]:
         shutil.copytree(uninterrupted.path, tmp_path / "run")
         (tmp_path / "run" / file).write_text(content)
@@ -246,7 +246,7 @@ def test_damage_is_named(tmp_path, uninterrupted):
             runs.load_run(tmp_path / "run")
         shutil.rmtree(tmp_path / "run")
     shutil.copytree(uninterrupted.path, tmp_path / "run")
-    for path in (tmp_path / "run" / runs.CHECKPOINTS / "12" / "params").rglob("*"):
+    for path in (tmp_path / "run" / run_folder.CHECKPOINTS / "12" / "params").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
     with pytest.raises(InputError, match="12.* is damaged"):
