@@ -43,6 +43,8 @@ CANDIDATES: list[dict[str, Any]] = [
     {"epochs": 3, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle"},
     {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 64},
     {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 32},
+    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.01, "schedule": "one_cycle", "batch_size": 32},
+    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.005, "schedule": "one_cycle", "batch_size": 64},
 ]
 """What is not named is as in RunConfig."""
 

@@ -5,7 +5,7 @@ outside (jax-ml/jax#12868), and matrix products fast in both; so on a CPU convol
 numbers agree to float32 rounding. Everything works under jit, grad, vmap and scan; not under jvp, on a CPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ Kernel = Float[Array | np.ndarray, "3 3 channel feature"]
 
 def conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height width feature"]:
     """A 3x3 convolution with stride 1 and zero padding to the same size (no flip of the kernel)."""
-    return lax.platform_dependent(images, kernel, cpu=_cpu_conv3x3, default=_xla_conv3x3)
+    return lax.platform_dependent(images, kernel, cpu=_cpu_any_conv3x3, default=_xla_conv3x3)
 
 
 def upsample_conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
@@ -73,6 +73,85 @@ def _cpu_conv3x3_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple
 _cpu_conv3x3.defvjp(_cpu_conv3x3_forward, _cpu_conv3x3_backward)
 
 
+def _cpu_any_conv3x3(images: Array, kernel: Array) -> Array:
+    # Winograd's sums cost the same for every channel, and what they save grows with the channels; bfloat16 is too
+    # coarse for them.
+    height, width = images.shape[1:3]
+    pays = min(kernel.shape[2:]) >= 16 and height % 2 == width % 2 == 0 and images.dtype.itemsize >= 4
+    return _winograd_conv3x3(images, kernel) if pays else _cpu_conv3x3(images, kernel)
+
+
+@jax.custom_vjp
+def _winograd_conv3x3(images: Array, kernel: Array) -> Array:
+    """Winograd's F(2x2, 3x3): 16 products for every 2x2 block of an image with even sides, instead of 36.
+
+    Along one axis the outputs y0, y1 come from the inputs d0 .. d3 and the kernel w0, w1, w2 by four products,
+
+        (d0 - d2) w0,  (d1 + d2) (w0 + w1 + w2) / 2,  (d2 - d1) (w0 - w1 + w2) / 2,  (d1 - d3) w2,
+
+    as y0 = first + second + third and y1 = second - third - fourth. Along two axes this is done twice.
+    """
+    batch, height, width, _ = images.shape
+    features = kernel.shape[-1]
+    products = jnp.einsum("tnc,tco->tno", _input_tiles(images), _kernel_tiles(kernel))
+    rows = [_block(products[a::4]) for a in range(4)]  # along height, for every tile column a
+    pixels = [_block(columns) for columns in zip(*rows, strict=True)]
+    shape = (batch, height // 2, width // 2, features)
+    stacked = jnp.stack([jnp.stack([pixel.reshape(shape) for pixel in row], axis=3) for row in pixels], axis=2)
+    return stacked.reshape(batch, height, width, features)
+
+
+def _winograd_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _winograd_conv3x3(images, kernel), (images, kernel)
+
+
+def _winograd_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    images, kernel = saved
+    operands = _input_tiles(images), _transform(_block_transposed, cotangent, 2)
+    gradient = jnp.einsum("tnc,tno->tco", *operands).reshape(4, 4, *kernel.shape[2:])
+    kernel_gradient = jnp.einsum("ai,bj,abco->ijco", _WINOGRAD, _WINOGRAD, gradient)
+    return _winograd_conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3)), kernel_gradient
+
+
+_winograd_conv3x3.defvjp(_winograd_forward, _winograd_backward)
+
+_WINOGRAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+"""What the four products along an axis take of the three weights."""
+
+
+def _kernel_tiles(kernel: Array) -> Array:
+    return jnp.einsum("ai,bj,ijco->abco", _WINOGRAD, _WINOGRAD, kernel).reshape(16, *kernel.shape[2:])
+
+
+def _input_tiles(images: Array) -> Array:
+    return _transform(_tile, jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))), 4)
+
+
+def _transform(along_axis: Callable[[list[Array]], Sequence[Array]], images: Array, size: int) -> Array:
+    """Transforms every window of size x size at stride 2, along rows and columns: (16, windows, channels)."""
+    rows = along_axis(_phases(images, 1, size))
+    tiles = [tile for row in rows for tile in along_axis(_phases(row, 2, size))]
+    return jnp.stack([tile.reshape(-1, tile.shape[-1]) for tile in tiles])
+
+
+def _phases(images: Array, axis: int, size: int) -> list[Array]:
+    """The first, second, .. pixels along an axis of all windows of `size` at stride 2."""
+    last = images.shape[axis] - size + 1
+    return [lax.slice_in_dim(images, i, i + last, 2, axis) for i in range(size)]
+
+
+def _tile(d: Sequence[Array]) -> tuple[Array, ...]:
+    return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
+
+
+def _block(m: Sequence[Array] | Array) -> tuple[Array, Array]:
+    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
+
+
+def _block_transposed(y: Sequence[Array]) -> tuple[Array, ...]:
+    return y[0], y[0] + y[1], y[0] - y[1], -y[1]
+
+
 def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
     """Nine products for each small pixel, where upsampling first would take 36.
 
@@ -83,15 +162,12 @@ def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
 
     so three products give both, and along two axes nine give all four.
     """
-    batch, height, width, channels = images.shape
+    batch, height, width, _ = images.shape
     features = kernel.shape[-1]
     taps = [tap for row in _taps(kernel) for tap in _taps(row)]
-    if features < channels:  # differences commute with the product: take them where there are fewer channels
-        products = jnp.split(images @ jnp.concatenate(taps, axis=1), 9, axis=-1)
-        terms = [_differences(_differences(products[3 * a + b], 1)[a], 2)[b] for a in range(3) for b in range(3)]
-    else:
-        differences = [across for down in _differences(images, 1) for across in _differences(down, 2)]
-        terms = [difference @ tap for difference, tap in zip(differences, taps, strict=True)]
+    # Differences commute with the product: taken after it, all nine products, and both gradients, are one large one.
+    products = jnp.split(images @ jnp.concatenate(taps, axis=1), 9, axis=-1)
+    terms = [_differences(_differences(products[3 * a + b], 1)[a], 2)[b] for a in range(3) for b in range(3)]
     rows = [_pair(terms[3 * a : 3 * a + 3]) for a in range(3)]
     columns = [_pair(column) for column in zip(*rows, strict=True)]
     stacked = jnp.stack([jnp.stack([column[a] for column in columns], axis=3) for a in range(2)], axis=2)
