@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 from _contestants import BATCH, CONTESTANTS, KERAS, Contestant, Job
-from _report import command_line, markdown_table, provenance
+from _report import command_line, markdown_table, provenance, run_script
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -263,4 +263,4 @@ def draw_curve(above: Axes, below: Axes, curve: Curve, times: list[list[float]],
 
 if __name__ == "__main__":
     chosen = tyro.cli(Options, description=__doc__)
-    scale(chosen) if chosen.scaling else compare(chosen)
+    run_script(scale if chosen.scaling else compare, chosen)

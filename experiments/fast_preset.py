@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import tyro
 from _contestants import KERAS, Contestant, Job
-from _report import command_line, markdown_table, provenance
+from _report import command_line, markdown_table, provenance, run_script
 from matplotlib.figure import Figure
 from scipy.special import entr
 
@@ -43,8 +43,6 @@ CANDIDATES: list[dict[str, Any]] = [
     {"epochs": 3, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle"},
     {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 64},
     {"epochs": 2, "optimizer": "muon", "learning_rate": 0.02, "schedule": "one_cycle", "batch_size": 32},
-    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.01, "schedule": "one_cycle", "batch_size": 32},
-    {"epochs": 3, "optimizer": "muon", "learning_rate": 0.005, "schedule": "one_cycle", "batch_size": 64},
 ]
 """What is not named is as in RunConfig."""
 
@@ -192,4 +190,4 @@ The search: `python experiments/fast_preset.py --search`.
 
 if __name__ == "__main__":
     chosen = tyro.cli(Options, description=__doc__)
-    search(chosen) if chosen.search else main(chosen)
+    run_script(search if chosen.search else main, chosen)

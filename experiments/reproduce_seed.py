@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from _report import command_line, markdown_table, provenance
+from _report import command_line, markdown_table, provenance, run_script
 
 import jaxdae
 from jaxdae import evaluation, figures, pretrained, run_folder
@@ -172,4 +172,4 @@ The noisy digits alone: [noisy.png](noisy.png).
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run_script(main, tyro.cli(Options, description=__doc__))

@@ -26,7 +26,7 @@ jaxdae trains denoising autoencoders and compares them across noise levels.
   jaxdae train --preset seed --out runs/seed
                                       the classic experiment (downloads MNIST)
   jaxdae train --preset fast --out runs/fast
-                                      the same quality in a tenth of the epochs
+                                      the same quality in three epochs
   jaxdae train --resume runs/seed     continue a run that was stopped
   jaxdae evaluate runs/seed           BCE, MSE, PSNR and SSIM of its models
   jaxdae plot runs/seed               draw its figures
@@ -158,10 +158,10 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw the figures of a run: loss curves, noisy and denoised images, feature maps."""
+    """Draw the figures of a run (loss curves, noisy and denoised images, feature maps), or again those of results."""
 
     run: tyro.conf.Positional[Path]
-    """The run folder."""
+    """The run folder, or a results folder with a table."""
     layer: str = "encoder_0"
     """The layer whose feature maps are drawn: encoder_0, encoder_1, decoder_0, decoder_1 ..."""
     noise_level: float | None = None
@@ -171,8 +171,15 @@ class Plot:
 
     def __call__(self, arguments: Sequence[str]) -> int:
         """Draws and names the files."""
-        from jaxdae import reports, run_folder, runs
+        from jaxdae import reports, run_folder, runs, tables
 
+        if (self.run / tables.LINES).exists():
+            print(*reports.redraw_results(self.run), sep="\n")
+            return 0
+        if self.run.is_dir() and not (self.run / run_folder.CONFIG).exists():
+            raise InputError(
+                f"{self.run} holds neither a run ({run_folder.CONFIG}) nor a table of results ({tables.LINES})"
+            )
         run = runs.load_run(self.run)
         number = run.member(self.options.model)
         print(run.describe(number, self.options.checkpoint))

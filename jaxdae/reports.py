@@ -1,6 +1,6 @@
 """What the command says and draws of a run: tables, figures, where its checkpoint is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from jaxdae import checkpoints, evaluation, figures, run_folder
+from jaxdae import checkpoints, comparisons, evaluation, figures, run_folder
 from jaxdae.config import RunConfig, check_level, level_range, require_name
 from jaxdae.data import ImageData
 from jaxdae.runs import Checkpoint, Run
@@ -81,8 +81,22 @@ def write_figures(
     assert run.path
     folder = run.path / run_folder.FIGURES
     folder.mkdir(exist_ok=True)
-    for name, figure in drawn.items():
+    return save_figures(folder, drawn)
+
+
+def redraw_results(folder: Path) -> list[Path]:
+    """Draws the figures of a results folder again, from its table.
+
+    Raises:
+        InputError: it holds no table.
+    """
+    return save_figures(folder, comparisons.draw_all(folder))
+
+
+def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Writes figures as PNG files, each of them whole or not at all."""
+    for name, figure in figures.items():
         temporary = folder / f".{name}.png"
         figure.savefig(temporary, dpi=100)
         temporary.replace(folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in drawn]
+    return [folder / f"{name}.png" for name in figures]

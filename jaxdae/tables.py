@@ -1,0 +1,130 @@
+"""One tidy table for each experiment: a row for every model, test level and metric, from which its figures are drawn.
+
+| column      |                                                                                                   |
+|-------------|---------------------------------------------------------------------------------------------------|
+| kind        | identity, baseline, specialist, generalist, or difference (of two that saw the same noise)        |
+| model       | the level that it was trained at (0.5, 0:1), the baseline's name, or `a - b`                      |
+| seed        | of its training; empty for the mean over `seeds` seeds, and for what has none                      |
+| test_level  | the noise level of the test images                                                                |
+| metric      | bce (nats per pixel), mse, psnr (dB) or ssim; means of per-image values                            |
+| images      | test images, the first of the dataset                                                             |
+| seeds       | how many trainings the mean is over                                                               |
+| mean        | over images and seeds                                                                             |
+| se_images   | its standard error over images (of their means over the seeds)                                    |
+| se_seeds    | its standard error over seeds; empty where there is one                                           |
+"""
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxdae.config import InputError, Level, RunConfig, level_range
+
+Row = dict[str, Any]
+COLUMNS = (
+    "kind", "model", "seed", "test_level", "metric", "images", "seeds", "mean", "se_images", "se_seeds"
+)  # fmt: skip
+TABLE, LINES = "table.csv", "table.jsonl"
+
+
+def rows_of_population(
+    config: RunConfig,
+    test_levels: Sequence[float],
+    scores: Mapping[str, Float[np.ndarray, "level model image"]],
+    images: Sequence[int],
+) -> list[Row]:
+    """The rows of every model, of every training level over its seeds, and of the generalists' paired differences.
+
+    Args:
+        config: names the models.
+        test_levels: the first axis of the scores.
+        scores: as `evaluation.evaluate_population` gives them.
+        images: how many of the first images to take the statistics over; the rows are made for each number.
+
+    Returns:
+        The rows. A difference is that of a generalist and the specialist of the test level, model by model of the same
+        seed and image by image.
+    """
+    seeds = len(config.seeds)
+    rows = []
+    for metric, values in scores.items():
+        by_level = np.reshape(values, (len(test_levels), len(config.noise_levels), seeds, -1)).astype(np.float64)
+        for count in images:
+            for i, test_level in enumerate(test_levels):
+                named = dict(zip(config.noise_levels, by_level[i, :, :, :count], strict=True))
+                for level, value in named.items():
+                    shared = {"kind": _kind(level), "model": str(level), "test_level": test_level, "metric": metric}
+                    rows += [_row(shared, value[[j]], seed) for j, seed in enumerate(config.seeds)]
+                    rows.append(_row(shared, value))
+                    if _kind(level) == "generalist" and test_level in named:
+                        names = {"kind": "difference", "model": f"{level} - {test_level}"}
+                        rows.append(_row(shared | names, value - named[test_level]))
+    return rows
+
+
+def rows_of_images(
+    kind: str, model: str, test_level: float, scores: Mapping[str, Float[np.ndarray, "image"]], images: Sequence[int]
+) -> list[Row]:
+    """The rows of a denoiser that has no training seed."""
+    shared = {"kind": kind, "model": model, "test_level": test_level}
+    return [
+        _row(shared | {"metric": metric}, np.asarray(values, np.float64)[None, :count])
+        for metric, values in scores.items()
+        for count in images
+    ]
+
+
+def _kind(level: Level) -> str:
+    low, high = level_range(level)
+    return "specialist" if low == high else "generalist"
+
+
+def _row(shared: Row, values: Float[np.ndarray, "seed image"], seed: int | None = None) -> Row:
+    seeds, images = values.shape
+
+    def error(samples: np.ndarray) -> float | None:
+        return float(samples.std(ddof=1) / math.sqrt(len(samples))) if len(samples) > 1 else None
+
+    numbers = {"mean": float(values.mean()), "se_images": error(values.mean(0)), "se_seeds": error(values.mean(1))}
+    rounded = {name: None if x is None or not math.isfinite(x) else float(f"{x:.6g}") for name, x in numbers.items()}
+    row = shared | {"seed": seed, "images": images, "seeds": seeds} | rounded
+    return {column: row[column] for column in COLUMNS}
+
+
+def write_table(folder: Path, rows: Sequence[Row]) -> None:
+    """Writes the table as CSV and as JSON lines."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / TABLE).open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / LINES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read_table(folder: Path) -> list[Row]:
+    """Reads the table of a results folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = folder / LINES
+    try:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder} holds no table ({LINES}); a script in experiments/ makes one") from None
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); make it anew") from None
+    if not rows or any(set(row) != set(COLUMNS) for row in rows):
+        raise InputError(f"{path} is not a table of {', '.join(COLUMNS)}; make it anew")
+    return rows
+
+
+def pick(rows: Iterable[Row], **wanted: Any) -> list[Row]:
+    """The rows whose columns have these values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
