@@ -47,7 +47,10 @@ def loss_curves(
     axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats per pixel)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    if history:
+    if len(models) > 2:
+        figure.set_figwidth(10)
+        figure.legend(fontsize="small", loc="outside right upper")
+    elif models:
         axes.legend(fontsize="small")
     return figure
 
