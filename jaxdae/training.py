@@ -315,6 +315,6 @@ def map_models(function: Callable[..., Any], *stacked: Any, at_once: int = 0) ->
     By default in turn on a CPU, where vmap costs up to 1.6 times as much; all at once on an accelerator.
     """
     default = 1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0]
-    # Not batch_size=1: to trace a vmap of one takes a second.
-    batch_size = at_once if at_once > 1 else None if at_once or default == 1 else default
-    return jax.lax.map(lambda one: function(*one), stacked, batch_size=batch_size)
+    together = at_once or default
+    # None for one: to trace the vmap of a single model takes a second.
+    return jax.lax.map(lambda one: function(*one), stacked, batch_size=together if together > 1 else None)
