@@ -4,13 +4,9 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
 
 import jax
-
-from jaxdae.config import InputError
 
 LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -31,16 +27,6 @@ def provenance(command: str, duration: str, seed: str) -> str:
             f"- hardware: {hardware}",
         ]
     )
-
-
-def run_script(main: Callable[[Any], None], options: Any) -> NoReturn:
-    """Ends the process after `main(options)`: with status 2 and one sentence where it was given what cannot be used."""
-    try:
-        main(options)
-    except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    raise SystemExit(0)
 
 
 def command_line() -> str:

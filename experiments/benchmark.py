@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 from _contestants import BATCH, CONTESTANTS, KERAS, Contestant, Job
-from _report import command_line, markdown_table, provenance, run_script
+from _report import command_line, markdown_table, provenance
+from _shell import run_script
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -112,7 +113,7 @@ def compare(options: Options) -> None:
             spread(ratios(ours, contestant, "train")),
             f"{statistics.median(contestant.times['predict']):.2f}",
             spread(predictions),
-            f"{contestant.first['train'] - options.steps * step:.1f}",
+            f"{max(0.0, contestant.first['train'] - options.steps * step):.1f}",
             f"{contestant.peak / 1e9:.2f}",
             f"{step_flops() / step / rate:.0%}",
         ]
@@ -168,8 +169,9 @@ def bars(contestants: Sequence[Contestant], peer: Contestant, options: Options) 
         axes.barh(names, middle, xerr=reach, color=colors, error_kw={"elinewidth": 1, "capsize": 2})
         axes.set(title=title, xlabel=f"time, {peer.job.name} = 1")
         axes.grid(axis="x", alpha=0.3)
-        for position, value in enumerate(middle):
-            axes.annotate(f"{value:.2f}", (0.02, position), va="center", xycoords=("axes fraction", "data"))
+        for position, (value, ratio) in enumerate(zip(middle, values, strict=True)):
+            axes.annotate(f"{value:.2f}", (max(ratio), position), (5, 0), textcoords="offset points", va="center")
+        axes.margins(x=0.15)
     return figure
 
 

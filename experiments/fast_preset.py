@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import tyro
 from _contestants import KERAS, Contestant, Job
-from _report import command_line, markdown_table, provenance, run_script
+from _report import command_line, markdown_table, provenance
+from _shell import run_script, train_or_resume
 from matplotlib.figure import Figure
 from scipy.special import entr
 
 import jaxdae
-from jaxdae import run_folder
 
 REFERENCE = Path(__file__).parent / "reference" / "keras_seed_curve.json"
 HOLDOUT = 10_000
@@ -71,13 +71,6 @@ def least_bce(images: np.ndarray) -> float:
     return float(np.mean(entr(p) + entr(1 - p)))
 
 
-def train(config: jaxdae.RunConfig, data: jaxdae.ImageData, path: Path) -> jaxdae.Run:
-    """Trains a run, or goes on with the one that is there."""
-    if (path / run_folder.CONFIG).exists():
-        return jaxdae.resume(path, data, progress=True)
-    return jaxdae.train(config, data, out=path, progress=True)
-
-
 def search(options: Options) -> None:
     """Trains every candidate and writes a table of their validation losses."""
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
@@ -86,7 +79,7 @@ def search(options: Options) -> None:
     for number, fields in enumerate(CANDIDATES):
         config = jaxdae.RunConfig.from_dict({"dataset": options.dataset, "holdout": HOLDOUT} | fields)
         name = ", ".join(f"{key} {value}" for key, value in fields.items())
-        run = train(config, data, options.runs / str(number))
+        run = train_or_resume(config, data, options.runs / str(number))
         val_bce = run.history[-1]["val_bce"]
         rows.append([name, f"{val_bce:.4f}", f"{val_bce - least:.4f}"])
         print(*rows[-1], flush=True)
@@ -117,7 +110,9 @@ def main(options: Options) -> None:
     (options.out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in run.history))
     figure = draw(run, reference, seconds / run.config.epochs, keras_seconds / 100, target)
     figure.savefig(options.out / "fast_preset.png", dpi=100)
-    (options.out / "README.md").write_text(report(options, run, target, seconds, keras.times["fit"]))
+    (options.out / "README.md").write_text(
+        report(options, run, target, least_bce(data.test), seconds, keras.times["fit"])
+    )
     print((options.out / "README.md").read_text())
 
 
@@ -137,7 +132,7 @@ def draw(run: jaxdae.Run, reference: list[dict], ours: float, keras: float, targ
     return figure
 
 
-def report(options: Options, run: jaxdae.Run, target: float, seconds: float, keras: list[float]) -> str:
+def report(options: Options, run: jaxdae.Run, target: float, least: float, seconds: float, keras: list[float]) -> str:
     """The README of the results."""
     reached = [line["epoch"] for line in run.history if line["val_bce"] <= target]
     last, ratio = run.history[-1], seconds / (100 * statistics.median(keras))
@@ -175,7 +170,7 @@ were looked at in this one run only.
 ## The search
 
 Trained on the first 50,000 training images, judged on the last 10,000; "above the least" is the distance from the
-entropy of their grey pixels, the least possible BCE (Keras's {target:.4f} is {target - 0.0581:.4f} above that of the
+entropy of their grey pixels, the least possible BCE (Keras's {target:.4f} is {target - least:.4f} above that of the
 test images).
 
 {markdown_table([name.replace("_", " ") for name in searched[0]], searched[1:])}

@@ -22,14 +22,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _report import command_line, markdown_table, provenance, run_script
+from _report import command_line, markdown_table, provenance
+from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import baselines, comparisons, evaluation, metrics, noise, reports, run_folder, tables
-from jaxdae.config import PRESETS, check_level, require_name
+from jaxdae import baselines, comparisons, evaluation, noise, reports, tables
+from jaxdae.config import PRESETS, check_level, level_range, require_name
 from jaxdae.tables import Row, pick
 
 BASELINES = ("identity", "median", "gaussian", "wiener", "tv", "nlm", "wavelet", "linear_mmse")
@@ -66,10 +68,7 @@ class Options:
 def main(options: Options) -> None:
     """Trains, measures, draws and writes."""
     started = time.perf_counter()
-    for level in options.test_levels:
-        check_level(level, "gaussian")
-    for name in options.baselines:
-        require_name("baseline", name, baselines.FAMILIES)
+    check_options(options)
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     run = train(options, data)
     params = run.stacked_params("best")
@@ -88,6 +87,20 @@ def main(options: Options) -> None:
     print((options.out / "README.md").read_text())
 
 
+def check_options(options: Options) -> None:
+    """Raises InputError for settings that would fail, or answer nothing, after the training."""
+    levels: list[float | str] = [*options.levels, *options.test_levels, options.generalist]
+    for level in levels:
+        check_level(level, "gaussian")
+    low, high = level_range(options.generalist)
+    if low == high:
+        raise jaxdae.InputError(f"generalist {options.generalist} is no range of levels; write low:high, as 0:1")
+    if not set(options.levels) & set(options.test_levels):
+        raise jaxdae.InputError(f"no training level {options.levels} is among the test levels {options.test_levels}")
+    for name in options.baselines:
+        require_name("baseline", name, baselines.FAMILIES)
+
+
 def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
     """Trains the population, or goes on with the run that is there."""
     recipe = {key: value for key, value in PRESETS["fast"].items() if key != "dataset"}
@@ -98,12 +111,7 @@ def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
         "epochs": options.epochs,
         "holdout": len(data.train) // 6,
     }
-    config = jaxdae.RunConfig.from_dict(recipe | fields)
-    if not (options.run / run_folder.CONFIG).exists():
-        return jaxdae.train(config, data, out=options.run, progress=True)
-    if run_folder.load_config(options.run) != config:
-        raise jaxdae.InputError(f"{options.run} was trained with other settings; give --run another folder")
-    return jaxdae.resume(options.run, data, progress=True)
+    return train_or_resume(jaxdae.RunConfig.from_dict(recipe | fields), data, options.run)
 
 
 def baseline_rows(options: Options, data: jaxdae.ImageData, config: jaxdae.RunConfig) -> list[Row]:
@@ -139,9 +147,7 @@ def measure_baseline(
     rows = []
     for baseline, label in zip(baselines.fit(name, clean, drawn), (name, f"{name}, with curve"), strict=True):
         denoised = baselines.apply(baseline, noisy)
-        scores = {
-            m.__name__: np.asarray(m(denoised, test)) for m in (metrics.bce, metrics.mse, metrics.psnr, metrics.ssim)
-        }
+        scores = jax.device_get(evaluation.score_images(denoised, test))
         rows += tables.rows_of_images("baseline", label, level, scores, [len(test)])
     return rows
 
@@ -209,6 +215,12 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
             f"BCE {scores['bce']:.4f}; the same network in Keras after 30 epochs of\nthe classic protocol 20.02 dB, "
             "0.864, 0.0945.\n"
         )
+    seeds = len(options.seeds)
+    made = provenance(
+        command_line(),
+        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
+    )
     return f"""# Noise levels
 
 How far does a denoiser carry beyond the noise level that it was trained at, and what does one for all levels cost?
@@ -227,11 +239,9 @@ off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB beh
 
 {markdown_table(["trained at", *levels], matrix)}
 
-{options.dataset}: mean over {most:,} test images and {
-        len(options.seeds)
-    } seeds, ± its standard error over seeds. The same
-noise for all models; PSNR per image for a peak of 1, then the mean. Every model is the one of the epoch with the lowest
-validation loss on {run.config.holdout:,} held-out training images.
+{options.dataset}: mean over {most:,} test images and {seeds} seeds, ± its standard error over seeds (over images with
+one seed). The same noise for all models; PSNR per image for a peak of 1, then the mean. Every model is the one of the
+epoch with the lowest validation loss on {run.config.holdout:,} held-out training images.
 
 ## The generalist against the specialist of the level
 
@@ -252,13 +262,7 @@ All metrics, models and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.p
 
 ## How it was made
 
-{
-        provenance(
-            command_line(),
-            f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
-            f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
-        )
-    }
+{made}
 """
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from _report import command_line, markdown_table, provenance, run_script
+from _report import command_line, markdown_table, provenance
+from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import evaluation, figures, pretrained, run_folder
+from jaxdae import evaluation, figures, pretrained
 
 REFERENCE = Path(__file__).parent / "reference" / "keras_seed_curve.json"
 
@@ -52,11 +53,7 @@ def tolerance(epoch: int) -> float:
 def main(options: Options) -> None:
     """Trains, measures, draws and writes."""
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
-    if (options.run / run_folder.CONFIG).exists():
-        run = jaxdae.resume(options.run, data, epochs=options.epochs, progress=True)
-    else:
-        config = jaxdae.RunConfig(dataset=options.dataset, noise_levels=(0.5,), draw="fixed", epochs=options.epochs)
-        run = jaxdae.train(config, data, out=options.run, progress=True)
+    run = train_or_resume(jaxdae.preset("seed", dataset=options.dataset, epochs=options.epochs), data, options.run)
 
     scores, identity = evaluation.evaluate_population(run.params, data.test, np.array([0.5]), config=run.config)
     rows = evaluation.summarize(run.config, [0.5], scores, identity)

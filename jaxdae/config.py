@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 CorruptionName = Literal["gaussian", "uniform", "speckle", "salt_and_pepper", "masking", "poisson"]
 Draw = Literal["fresh", "fixed"]
@@ -186,11 +186,7 @@ def _require_integer(name: str, value: Any, lowest: int) -> None:
         raise InputError(f"{name} {value!r} is not an integer of at least {lowest}")
 
 
-_LITERALS = {
-    name: get_args(hint)
-    for name, hint in get_type_hints(RunConfig).items()
-    if name in ("corruption", "draw", "optimizer", "schedule", "compute_dtype")
-}
+_LITERALS = {name: get_args(hint) for name, hint in get_type_hints(RunConfig).items() if get_origin(hint) is Literal}
 _LOWEST = {
     "width": 1,
     "depth": 1,

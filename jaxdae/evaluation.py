@@ -39,18 +39,19 @@ def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencode
 
 def evaluate_identity(noisy: Images, clean: Images) -> dict[str, PerImage]:
     """The metrics of the noisy images themselves. BCE takes brightness no nearer to 0 and 1 than LEAST_PROBABILITY."""
-    return in_batches(lambda _, n, c: _score_images(n, c), None, noisy, clean)
+    return in_batches(lambda _, n, c: score_images(n, c), None, noisy, clean)
+
+
+def score_images(denoised: Images, clean: Images) -> dict[str, PerImage]:
+    """The metrics of images that are denoised already, as `evaluate` names them; the BCE as in `evaluate_identity`."""
+    scores = (metrics.bce, metrics.mse, metrics.psnr, metrics.ssim)
+    return {score.__name__: score(denoised, clean) for score in scores}
 
 
 def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Any]:
     logits = model_logits(params, noisy, model=model)
     # The logits, unlike the image, tell a probability of 1 - 1e-9 from 1.
-    return _score_images(jax.nn.sigmoid(logits), clean) | {"bce": metrics.bce_from_logits(logits, clean)}
-
-
-def _score_images(denoised: Array, clean: Array) -> dict[str, Any]:
-    scores = (metrics.bce, metrics.mse, metrics.psnr, metrics.ssim)
-    return {score.__name__: score(denoised, clean) for score in scores}
+    return score_images(jax.nn.sigmoid(logits), clean) | {"bce": metrics.bce_from_logits(logits, clean)}
 
 
 def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:
@@ -104,7 +105,7 @@ def _evaluate_population(params: Any, images: Array, levels: Array, seed: Array,
                 lambda p: _score_model(p, noisy, clean, model=model), params, at_once=config.models_at_once
             )
             # The image axis first, as `in_batches` has it.
-            return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), _score_images(noisy, clean)
+            return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores), score_images(noisy, clean)
 
         models, identity = in_batches(one_batch, (params, level), jnp.arange(images.shape[0]), images)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), models), identity

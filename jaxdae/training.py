@@ -312,7 +312,7 @@ def to_float(images: Num[Array, "*batch height width channel"]) -> Float[Array, 
 def map_models(function: Callable[..., Any], *stacked: Any, at_once: int = 0) -> Any:
     """Applies a function of one model to stacked ones, a few at once by vmap.
 
-    By default in turn on a CPU, where vmap costs up to 1.6 times as much; all at once on an accelerator.
+    By default in turn on a CPU, where vmap costs more (results/benchmark/scaling.md); all at once on an accelerator.
     """
     default = 1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0]
     together = at_once or default
