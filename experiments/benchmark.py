@@ -171,7 +171,7 @@ def bars(contestants: Sequence[Contestant], peer: Contestant, options: Options) 
         axes.grid(axis="x", alpha=0.3)
         for position, (value, ratio) in enumerate(zip(middle, values, strict=True)):
             axes.annotate(f"{value:.2f}", (max(ratio), position), (5, 0), textcoords="offset points", va="center")
-        axes.margins(x=0.15)
+        axes.set_xlim(0, 1.2 * max(map(max, values)))
     return figure
 
 

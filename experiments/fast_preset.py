@@ -164,8 +164,8 @@ How soon can the seed experiment's model be as good as the classic protocol make
 {table}
 
 Keras (TensorFlow) took {", ".join(f"{t:.0f}" for t in keras)} s for an epoch with validation, half of them before and
-half after ours, on the same cores; its curve is that of `experiments/reference/keras_seed_curve.json`. Test images
-were looked at in this one run only.
+half after ours, on the same cores; its curve is that of `experiments/reference/keras_seed_curve.json`. The preset
+was chosen before it met the test images.
 
 ## The search
 
