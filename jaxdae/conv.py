@@ -107,8 +107,10 @@ def _winograd_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array,
 
 def _winograd_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = saved
-    operands = _input_tiles(images), _transform(_block_transposed, cotangent, 2)
-    gradient = jnp.einsum("tnc,tno->tco", *operands).reshape(4, 4, *kernel.shape[2:])
+    # Transposed behind a barrier, or XLA:CPU takes the transposition into its slower kind of product.
+    tiles = lax.optimization_barrier(_input_tiles(images).swapaxes(1, 2))
+    products = jnp.einsum("tcn,tno->tco", tiles, _transform(_block_transposed, cotangent, 2))
+    gradient = products.reshape(4, 4, *kernel.shape[2:])
     kernel_gradient = jnp.einsum("ai,bj,abco->ijco", _WINOGRAD, _WINOGRAD, gradient)
     return _winograd_conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3)), kernel_gradient
 
@@ -166,12 +168,31 @@ def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
     features = kernel.shape[-1]
     taps = [tap for row in _taps(kernel) for tap in _taps(row)]
     # Differences commute with the product: taken after it, all nine products, and both gradients, are one large one.
-    products = jnp.split(images @ jnp.concatenate(taps, axis=1), 9, axis=-1)
+    products = jnp.split(_product(images, jnp.concatenate(taps, axis=1)), 9, axis=-1)
     terms = [_differences(_differences(products[3 * a + b], 1)[a], 2)[b] for a in range(3) for b in range(3)]
     rows = [_pair(terms[3 * a : 3 * a + 3]) for a in range(3)]
     columns = [_pair(column) for column in zip(*rows, strict=True)]
     stacked = jnp.stack([jnp.stack([column[a] for column in columns], axis=3) for a in range(2)], axis=2)
     return stacked.reshape(batch, 2 * height, 2 * width, features)
+
+
+@jax.custom_vjp
+def _product(images: Array, matrix: Array) -> Array:
+    return images @ matrix
+
+
+def _product_forward(images: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
+    return images @ matrix, (images, matrix)
+
+
+def _product_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    # Autodiff has the second gradient's operands the other way round, which XLA:CPU is twice as slow with.
+    images, matrix = saved
+    gradient = jnp.einsum("nhwc,nhwp->cp", images, cotangent, preferred_element_type=jnp.float32)
+    return cotangent @ matrix.T, gradient.astype(matrix.dtype)
+
+
+_product.defvjp(_product_forward, _product_backward)
 
 
 def _taps(kernel: Array) -> tuple[Array, Array, Array]:

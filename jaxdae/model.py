@@ -16,10 +16,11 @@ Images = Float[Array | np.ndarray, "batch height width channel"]
 
 
 class Conv3x3(nn.Module):
-    """A 3x3 convolution with zero padding and a bias, after an upsampling to twice the size if asked."""
+    """A 3x3 convolution with zero padding and a bias; if asked, upsampling by 2 before or max-pool 2 after it."""
 
     features: int
     upsample: bool = False
+    pool: bool = False
     dtype: DTypeLike | None = None
 
     @nn.compact
@@ -29,7 +30,9 @@ class Conv3x3(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         convolve: Callable[[Array, Array], Array] = conv.upsample_conv3x3 if self.upsample else conv.conv3x3
         inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=self.dtype)
-        return convolve(inputs, weights) + offset
+        convolved = convolve(inputs, weights)
+        # The same numbers as pooling last, since neither a bias nor relu changes the order, on a quarter of the pixels.
+        return (conv.max_pool(convolved) if self.pool else convolved) + offset
 
 
 class ConvAutoencoder(nn.Module):
@@ -53,7 +56,7 @@ class ConvAutoencoder(nn.Module):
         hidden = pad_to_multiple(images, 2**self.depth)
         layers = {}
         for i in range(self.depth):
-            hidden = conv.max_pool(nn.relu(Conv3x3(self.width, dtype=self.dtype, name=f"encoder_{i}")(hidden)))
+            hidden = nn.relu(Conv3x3(self.width, pool=True, dtype=self.dtype, name=f"encoder_{i}")(hidden))
             layers[f"encoder_{i}"] = hidden
         for i in range(self.depth):
             hidden = nn.relu(Conv3x3(self.width, upsample=i > 0, dtype=self.dtype, name=f"decoder_{i}")(hidden))
