@@ -24,4 +24,4 @@ def images_at_once() -> int:
 
     The intermediate arrays of a few stay in a CPU's cache; an accelerator is idle with less than hundreds.
     """
-    return 16 if jax.default_backend() == "cpu" else 512
+    return 8 if jax.default_backend() == "cpu" else 512
