@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     for i, level in enumerate(options.test_levels):
         rows += tables.rows_of_images("identity", "identity", level, {k: v[i] for k, v in identity.items()}, counts)
     rows += baseline_rows(options, data, run.config)
-    tables.write_table(options.out, rows)
+    tables.write_table(options.out, "noise_levels", rows)
     save_strip(options, run, data)
     reports.redraw_results(options.out)
     (options.out / "README.md").write_text(report(options, run, data, rows, time.perf_counter() - started))

@@ -16,6 +16,8 @@ Preset = Literal["seed", "fast"]
 OptimizerName = Literal["adadelta", "adam", "muon", "sgd"]
 Schedule = Literal["constant", "cosine", "one_cycle"]
 Dtype = Literal["float32", "bfloat16"]
+Head = Literal["logits", "linear", "residual"]
+Loss = Literal["bce", "mse"]
 Level = float | str
 """A noise level: a number, or `"low:high"` for a level drawn uniformly for every example."""
 
@@ -95,6 +97,10 @@ class RunConfig:
     """Channels of the hidden convolutions."""
     depth: int = 2
     """Number of times that the encoder halves the image."""
+    head: Head = "logits"
+    """What the network puts out: the image's logits, the image itself (linear), or what it adds to the noisy one."""
+    loss: Loss = "bce"
+    """What training lessens and picks the best epoch by: binary cross-entropy, for logits only, or squared error."""
     epochs: int = 10
     """Passes over the training images."""
     batch_size: int = 128
@@ -150,6 +156,8 @@ class RunConfig:
                 raise InputError(f"{name} {number} must lie above 0" + (" and below 1" if highest == 1.0 else ""))
         if not 0 <= self.average < 1:
             raise InputError(f"average {self.average} must lie from 0 (none) to below 1; 0.999 is usual")
+        if self.loss == "bce" and self.head != "logits":
+            raise InputError(f"loss bce needs head logits, not {self.head}, whose images leave [0, 1]; take loss mse")
         models = len(levels) * len(seeds)
         if self.models_at_once and models % self.models_at_once:
             divisors = ", ".join(str(n) for n in range(1, models + 1) if models % n == 0)

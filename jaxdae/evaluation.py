@@ -13,8 +13,7 @@ from jaxtyping import Array, Float, Num, UInt8
 
 from jaxdae import metrics, noise, parallel
 from jaxdae.config import RunConfig
-from jaxdae.model import ConvAutoencoder
-from jaxdae.model import logits as model_logits
+from jaxdae.model import ConvAutoencoder, example_losses, forward, to_image
 from jaxdae.training import Population, make_model, map_models, static_part, to_float
 
 Images = Float[Array | np.ndarray, "batch height width channel"]
@@ -49,9 +48,11 @@ def score_images(denoised: Images, clean: Images) -> dict[str, PerImage]:
 
 
 def _score_model(params: Any, noisy: Array, clean: Array, *, model: ConvAutoencoder) -> dict[str, Any]:
-    logits = model_logits(params, noisy, model=model)
-    # The logits, unlike the image, tell a probability of 1 - 1e-9 from 1.
-    return score_images(jax.nn.sigmoid(logits), clean) | {"bce": metrics.bce_from_logits(logits, clean)}
+    output = forward(params, noisy, model=model)
+    scores = score_images(to_image(output, model.head), clean)
+    if model.head == "logits":  # which, unlike the image, tell a probability of 1 - 1e-9 from 1
+        scores["bce"] = metrics.bce_from_logits(output, clean)
+    return scores
 
 
 def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:
@@ -138,14 +139,14 @@ def denoise_and_layers(
     params: Any, noisy: Images, *, model: ConvAutoencoder
 ) -> tuple[Images, dict[str, Float[Array, "batch rows columns feature"]]]:
     """The denoised images of one model, and what each of its layers (encoder_0 .. decoder_0 ..) makes of them."""
-    logits, sown = model.apply({"params": params}, noisy, mutable="intermediates")
-    return jax.nn.sigmoid(logits), sown["intermediates"]["layers"][0]
+    output, sown = model.apply({"params": params}, noisy, mutable="intermediates")
+    return to_image(output, model.head), sown["intermediates"]["layers"][0]
 
 
 def validate(
     params: Any, members: Population, images: UInt8[Any, "image height width channel"], *, config: RunConfig
 ) -> tuple[Float[Array, "model"], Float[Array, "model"]]:
-    """Mean BCE and mean PSNR (dB) of every model at its own training level, drawn for every image for a generalist."""
+    """Mean loss and mean PSNR (dB) of every model at its own training level, drawn for every image for a generalist."""
     seed = jnp.uint32(config.evaluation_seed)
     return _validate(params, members, jnp.asarray(images), seed, config=static_part(config))
 
@@ -161,11 +162,12 @@ def _validate(
             params, member = shared
             clean = to_float(images)
             noisy = _evaluation_noise(seed, clean, index, member.lowest_level, member.highest_level, config)
-            logits = model_logits(params, noisy, model=model)
-            return metrics.bce_from_logits(logits, clean), metrics.psnr(jax.nn.sigmoid(logits), clean)
+            output = forward(params, noisy, model=model)
+            losses = example_losses(output, clean, loss=config.loss, head=config.head)
+            return losses, metrics.psnr(to_image(output, config.head), clean)
 
-        bce, psnr = in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
-        return bce.mean(), psnr.mean()
+        losses, psnr = in_batches(one_batch, (params, member), jnp.arange(images.shape[0]), images)
+        return losses.mean(), psnr.mean()
 
     return map_models(one_model, params, members, at_once=config.models_at_once)
 

@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 Images = Float[np.ndarray, "image height width channel"]
 
+LOSS_LABELS = {"bce": "binary cross-entropy (nats per pixel)", "mse": "mean squared error"}
+
 
 def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:
     """The seed's first figure: noisy images in a row, 20 x 2 inches, grey, no axes."""
@@ -28,23 +30,24 @@ def noisy_denoised_clean(noisy: Images, denoised: Images, clean: Images | None =
 def loss_curves(
     history: Sequence[dict[str, Any]], *, reference: Sequence[dict[str, Any]] = (), reference_name: str = "reference"
 ) -> Figure:
-    """Training (dotted) and validation (solid) BCE over the epochs, one colour for each model.
+    """Training (dotted) and validation (solid) loss over the epochs, one colour for each model.
 
     Args:
         history: the lines of a run's log.
-        reference: rows with `epoch`, `train_bce` and `val_bce` of another run, drawn in grey.
+        reference: rows with `epoch`, `train_bce` and `val_bce` (or `_mse`) of another run, drawn in grey.
         reference_name: its name in the legend.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
+    loss = "mse" if history and "val_mse" in history[0] else "bce"
     if reference:
-        _plot_curves(axes, reference, "0.55", reference_name)
+        _plot_curves(axes, loss, reference, "0.55", reference_name)
     models = sorted({line["model"] for line in history})
     colors = colormaps["viridis"](np.linspace(0, 0.85, len(models)))
     for model, color in zip(models, colors, strict=True):
         lines = [line for line in history if line["model"] == model]
-        _plot_curves(axes, lines, color, f"level {lines[0]['noise_level']}, seed {lines[0]['seed']}")
-    axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats per pixel)")
+        _plot_curves(axes, loss, lines, color, f"level {lines[0]['noise_level']}, seed {lines[0]['seed']}")
+    axes.set(xlabel="epoch", ylabel=LOSS_LABELS[loss])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     if len(models) > 2:
@@ -55,12 +58,13 @@ def loss_curves(
     return figure
 
 
-def _plot_curves(axes: Axes, lines: Sequence[dict[str, Any]], color: Any, name: str) -> None:
+def _plot_curves(axes: Axes, loss: str, lines: Sequence[dict[str, Any]], color: Any, name: str) -> None:
     epochs = [line["epoch"] for line in lines]
     marker = "." if len(epochs) < 40 else None
-    for metric, style, label in (("val_bce", "-", f"{name}, validation"), ("train_bce", ":", f"{name}, training")):
-        values = [math.nan if line[metric] is None else line[metric] for line in lines]
-        axes.plot(epochs, values, style, color=color, label=label, marker=marker)
+    for part, style, label in (("val", "-", f"{name}, validation"), ("train", ":", f"{name}, training")):
+        values = [line[f"{part}_{loss}"] for line in lines]
+        drawn = [math.nan if value is None else value for value in values]
+        axes.plot(epochs, drawn, style, color=color, label=label, marker=marker)
 
 
 def feature_maps(

@@ -91,7 +91,8 @@ def read(path: Path) -> Picture:
 
 
 def write(path: Path, picture: Picture, pixels: Float[np.ndarray, "height width channel"]) -> None:
-    """Writes new pixels in place of a picture's own, wholly or not at all."""
+    """Writes new pixels in place of a picture's own, those beyond [0, 1] as its ends, wholly or not at all."""
+    pixels = np.clip(pixels, 0, 1)
     if picture.sixteen_bit:
         image = Image.fromarray(np.round(pixels[..., 0] * 65535).astype(np.uint16))
     else:

@@ -10,7 +10,8 @@ from flax.linen.dtypes import promote_dtype
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from jaxdae import conv
+from jaxdae import conv, metrics
+from jaxdae.config import Head, Loss
 
 Images = Float[Array | np.ndarray, "batch height width channel"]
 
@@ -47,11 +48,14 @@ class ConvAutoencoder(nn.Module):
     width: int = 32
     depth: int = 2
     dtype: DTypeLike | None = None
-    """What it computes in, by default the type of the images and parameters; the logits are of the images' type."""
+    """What it computes in, by default the type of the images and parameters; the output is of the images' type."""
+    head: Head = "logits"
+    """What it puts out: the logits of the denoised images, the images (linear), or the images as the sum of the noisy
+    ones and the last convolution (residual)."""
 
     @nn.compact
     def __call__(self, images: Images) -> Images:
-        """Noisy images on the [0, 1] scale to the logits of the denoised ones."""
+        """Noisy images on the [0, 1] scale to the denoised ones, or to their logits, as `head` says."""
         height, width, channels = images.shape[1:]
         hidden = pad_to_multiple(images, 2**self.depth)
         layers = {}
@@ -62,8 +66,9 @@ class ConvAutoencoder(nn.Module):
             hidden = nn.relu(Conv3x3(self.width, upsample=i > 0, dtype=self.dtype, name=f"decoder_{i}")(hidden))
             layers[f"decoder_{i}"] = hidden
         self.sow("intermediates", "layers", layers)
-        logits = Conv3x3(channels, upsample=True, dtype=self.dtype, name="output")(hidden)
-        return logits[:, :height, :width].astype(images.dtype)
+        padded = Conv3x3(channels, upsample=True, dtype=self.dtype, name="output")(hidden)
+        out = padded[:, :height, :width].astype(images.dtype)
+        return images + out if self.head == "residual" else out
 
 
 def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height2 width2 channel"]:
@@ -78,13 +83,31 @@ def initialize(key: Key[Array, ""], model: ConvAutoencoder, channels: int) -> di
     return model.init(key, jnp.zeros((1, side, side, channels)))["params"]
 
 
-def logits(params: dict, noisy: Images, *, model: ConvAutoencoder) -> Images:
-    """The denoised images before the sigmoid that brings them on the [0, 1] scale."""
+def forward(params: dict, noisy: Images, *, model: ConvAutoencoder) -> Images:
+    """What the network puts out: the denoised images, or with the head `logits` their logits."""
     out = model.apply({"params": params}, noisy)
     assert isinstance(out, jax.Array)
     return out
 
 
 def denoise(params: dict, noisy: Images, *, model: ConvAutoencoder) -> Images:
-    """The denoised images, on the [0, 1] scale."""
-    return jax.nn.sigmoid(logits(params, noisy, model=model))
+    """The denoised images, on the [0, 1] scale (which the heads `linear` and `residual` may leave)."""
+    return to_image(forward(params, noisy, model=model), model.head)
+
+
+def to_image(output: Images, head: Head) -> Images:
+    """The denoised images in what the network puts out."""
+    return jax.nn.sigmoid(output) if head == "logits" else jnp.asarray(output)
+
+
+def example_losses(output: Images, clean: Images, *, loss: Loss, head: Head) -> Float[Array, "batch"]:
+    """The loss of every example: BCE in nats or the squared error, mean over pixels and channels.
+
+    Args:
+        output: what the network puts out.
+        clean: what it is asked for, on the [0, 1] scale.
+        loss: "bce", of the head `logits` alone, or "mse".
+        head: the head of the network.
+    """
+    losses = metrics.bce_from_logits(output, clean) if loss == "bce" else metrics.mse(to_image(output, head), clean)
+    return jnp.asarray(losses)

@@ -62,7 +62,7 @@ class Run:
     def diverged(self) -> list[int]:
         """The positions of the models that were frozen because their loss was not finite."""
         last = self.history[-len(self.config.members) :]
-        return [line["model"] for line in last if line["train_bce"] is None]
+        return [line["model"] for line in last if line[f"train_{self.config.loss}"] is None]
 
     def stacked_params(self, checkpoint: Checkpoint = "last") -> Any:
         """The parameters of all models at the last or at their best epoch."""
@@ -229,12 +229,12 @@ def _run_epochs(
             seen = (plan.examples_before(step) - plan.examples_before(first_step)) * len(config.members)
             bar.update(plan.examples_before(step) * len(config.members) - bar.n)
             if step % plan.steps == 0:
-                train_bce = jax.device_get(losses)
+                train_loss = jax.device_get(losses)
                 rate = seen / (time.perf_counter() - started)
                 params = training.trained_params(states, config.average)
-                val_bce, val_psnr = evaluation.validate(params, members, val_images, config=config)
-                states, best = training.finish_epoch(states, best, val_bce, epoch, config.average)
-                lines = _epoch_lines(config, epoch, train_bce, val_bce, val_psnr, rate)
+                val_loss, val_psnr = evaluation.validate(params, members, val_images, config=config)
+                states, best = training.finish_epoch(states, best, val_loss, epoch, config.average)
+                lines = _epoch_lines(config, epoch, train_loss, val_loss, val_psnr, rate)
                 _warn_of_frozen(config, history, lines)
                 history = history + lines
                 if path:
@@ -261,7 +261,7 @@ def _progress_bar(config: RunConfig, plan: training.EpochPlan, step: int, progre
 
 
 def _epoch_lines(
-    config: RunConfig, epoch: int, train_bce: Any, val_bce: Any, val_psnr: Any, rate: float
+    config: RunConfig, epoch: int, train_loss: Any, val_loss: Any, val_psnr: Any, rate: float
 ) -> list[dict[str, Any]]:
     def number(value: Any) -> float | None:
         return round(float(value), 6) if math.isfinite(value) else None
@@ -272,8 +272,8 @@ def _epoch_lines(
             "model": i,
             "noise_level": member.noise_level,
             "seed": member.seed,
-            "train_bce": number(train_bce[i]),
-            "val_bce": number(val_bce[i]),
+            f"train_{config.loss}": number(train_loss[i]),
+            f"val_{config.loss}": number(val_loss[i]),
             "val_psnr": number(val_psnr[i]),
             "images_per_second": round(rate, 1),
         }
@@ -283,9 +283,10 @@ def _epoch_lines(
 
 def _warn_of_frozen(config: RunConfig, history: list[dict[str, Any]], lines: list[dict[str, Any]]) -> None:
     models = len(config.members)
-    before = history[-models:] or [{"train_bce": 0.0}] * models
+    loss = f"train_{config.loss}"
+    before = history[-models:] or [{loss: 0.0}] * models
     for was, now in zip(before, lines, strict=True):
-        if was["train_bce"] is not None and now["train_bce"] is None:
+        if was[loss] is not None and now[loss] is None:
             level, seed = now["noise_level"], now["seed"]
             _log.warning(
                 f"model {now['model']} (noise level {level}, seed {seed}) is frozen since epoch {now['epoch']}: "

@@ -1,17 +1,28 @@
-"""One tidy table for each experiment: a row for every model, test level and metric, from which its figures are drawn.
+"""One tidy table for each experiment: a row for every model, test and metric, from which its figures are drawn.
 
-| column      |                                                                                                   |
-|-------------|---------------------------------------------------------------------------------------------------|
-| kind        | identity, baseline, specialist, generalist, or difference (of two that saw the same noise)        |
-| model       | the level that it was trained at (0.5, 0:1), the baseline's name, or `a - b`                      |
-| seed        | of its training; empty for the mean over `seeds` seeds, and for what has none                      |
-| test_level  | the noise level of the test images                                                                |
-| metric      | bce (nats per pixel), mse, psnr (dB) or ssim; means of per-image values                            |
-| images      | test images, the first of the dataset                                                             |
-| seeds       | how many trainings the mean is over                                                               |
-| mean        | over images and seeds                                                                             |
-| se_images   | its standard error over images (of their means over the seeds)                                    |
-| se_seeds    | its standard error over seeds; empty where there is one                                           |
+| column          |                                                                                               |
+|-----------------|-----------------------------------------------------------------------------------------------|
+| kind            | what stands in the row (below)                                                                 |
+| model           | the level (0.5, 0:1), corruption or draw that it was trained with, a baseline's name, or `a - b` |
+| train_images    | how many images it was trained on                                                             |
+| seed            | of its training; empty for the mean over `seeds` seeds, and for what has none                  |
+| epoch           | passes over the training images                                                               |
+| images_of       | train or test                                                                                 |
+| test_corruption | the corruption of the test images                                                             |
+| test_level      | its level                                                                                     |
+| metric          | bce (nats per pixel), mse, psnr (dB) or ssim; means of per-image values                        |
+| images          | that were measured, the first of the dataset                                                  |
+| seeds           | how many trainings the mean is over                                                           |
+| mean            | over images and seeds                                                                         |
+| se_images       | its standard error over images (of their means over the seeds)                                |
+| se_seeds        | its standard error over seeds; empty where there is one                                       |
+
+Each experiment has those of the columns that it needs (`COLUMNS`). Its kinds are, besides `identity` (the noisy images)
+and `difference` (of two models that saw the same noise, paired):
+
+- noise_levels: baseline, specialist, generalist
+- corruptions: denoiser
+- fixed_or_fresh: curve (as logged in training), final (after the last epoch)
 """
 
 import csv
@@ -27,9 +38,12 @@ from jaxtyping import Float
 from jaxdae.config import InputError, Level, RunConfig, level_range
 
 Row = dict[str, Any]
-COLUMNS = (
-    "kind", "model", "seed", "test_level", "metric", "images", "seeds", "mean", "se_images", "se_seeds"
-)  # fmt: skip
+STATISTICS = ("metric", "images", "seeds", "mean", "se_images", "se_seeds")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "noise_levels": ("kind", "model", "seed", "test_level", *STATISTICS),
+    "corruptions": ("kind", "model", "seed", "test_corruption", "test_level", *STATISTICS),
+    "fixed_or_fresh": ("kind", "model", "train_images", "seed", "epoch", "images_of", *STATISTICS),
+}
 TABLE, LINES = "table.csv", "table.jsonl"
 
 
@@ -60,11 +74,10 @@ def rows_of_population(
                 named = dict(zip(config.noise_levels, by_level[i, :, :, :count], strict=True))
                 for level, value in named.items():
                     shared = {"kind": _kind(level), "model": str(level), "test_level": test_level, "metric": metric}
-                    rows += [_row(shared, value[[j]], seed) for j, seed in enumerate(config.seeds)]
-                    rows.append(_row(shared, value))
+                    rows += rows_of_seeds(shared, value, config.seeds)
                     if _kind(level) == "generalist" and test_level in named:
                         names = {"kind": "difference", "model": f"{level} - {test_level}"}
-                        rows.append(_row(shared | names, value - named[test_level]))
+                        rows.append(statistics_row(shared | names, value - named[test_level]))
     return rows
 
 
@@ -74,7 +87,7 @@ def rows_of_images(
     """The rows of a denoiser that has no training seed."""
     shared = {"kind": kind, "model": model, "test_level": test_level}
     return [
-        _row(shared | {"metric": metric}, np.asarray(values, np.float64)[None, :count])
+        statistics_row(shared | {"metric": metric}, np.asarray(values, np.float64)[None, :count])
         for metric, values in scores.items()
         for count in images
     ]
@@ -85,7 +98,15 @@ def _kind(level: Level) -> str:
     return "specialist" if low == high else "generalist"
 
 
-def _row(shared: Row, values: Float[np.ndarray, "seed image"], seed: int | None = None) -> Row:
+def rows_of_seeds(shared: Row, values: Float[np.ndarray, "seed image"], seeds: Sequence[int]) -> list[Row]:
+    """A row for every seed, and one for their mean."""
+    return [statistics_row(shared, values[[i]], seed) for i, seed in enumerate(seeds)] + [
+        statistics_row(shared, values)
+    ]
+
+
+def statistics_row(shared: Row, values: Float[np.ndarray, "seed image"], seed: int | None = None) -> Row:
+    """A row: what it is of (`shared`, the seed), and the statistics of its values to six digits."""
     seeds, images = values.shape
 
     def error(samples: np.ndarray) -> float | None:
@@ -93,18 +114,18 @@ def _row(shared: Row, values: Float[np.ndarray, "seed image"], seed: int | None 
 
     numbers = {"mean": float(values.mean()), "se_images": error(values.mean(0)), "se_seeds": error(values.mean(1))}
     rounded = {name: None if x is None or not math.isfinite(x) else float(f"{x:.6g}") for name, x in numbers.items()}
-    row = shared | {"seed": seed, "images": images, "seeds": seeds} | rounded
-    return {column: row[column] for column in COLUMNS}
+    return shared | {"seed": seed, "images": images, "seeds": seeds} | rounded
 
 
-def write_table(folder: Path, rows: Sequence[Row]) -> None:
-    """Writes the table as CSV and as JSON lines."""
+def write_table(folder: Path, experiment: str, rows: Sequence[Row]) -> None:
+    """Writes the table of an experiment as CSV and as JSON lines."""
     folder.mkdir(parents=True, exist_ok=True)
+    ordered = [{column: row[column] for column in COLUMNS[experiment]} for row in rows]
     with (folder / TABLE).open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS[experiment])
         writer.writeheader()
-        writer.writerows(rows)
-    (folder / LINES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        writer.writerows(ordered)
+    (folder / LINES).write_text("".join(json.dumps(row) + "\n" for row in ordered))
 
 
 def read_table(folder: Path) -> list[Row]:
@@ -120,9 +141,16 @@ def read_table(folder: Path) -> list[Row]:
         raise InputError(f"{folder} holds no table ({LINES}); a script in experiments/ makes one") from None
     except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); make it anew") from None
-    if not rows or any(set(row) != set(COLUMNS) for row in rows):
-        raise InputError(f"{path} is not a table of {', '.join(COLUMNS)}; make it anew")
+    if not any(
+        rows and all(isinstance(row, dict) and tuple(row) == known for row in rows) for known in COLUMNS.values()
+    ):
+        raise InputError(f"{path} has not the columns of any experiment ({', '.join(COLUMNS)}); make it anew")
     return rows
+
+
+def experiment_of(rows: Sequence[Row]) -> str:
+    """The experiment whose table has these columns."""
+    return next(name for name, columns in COLUMNS.items() if tuple(rows[0]) == columns)
 
 
 def pick(rows: Iterable[Row], **wanted: Any) -> list[Row]:

@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, Key, Num, UInt, UInt8
 
-from jaxdae import metrics, noise, optimizers, parallel
-from jaxdae.config import RunConfig, level_range
-from jaxdae.model import ConvAutoencoder, initialize, logits
+from jaxdae import noise, optimizers, parallel
+from jaxdae.config import Loss, RunConfig, level_range
+from jaxdae.model import ConvAutoencoder, example_losses, forward, initialize
 
 Images = Float[Array, "batch height width channel"]
 Dataset = UInt8[Array, "example height width channel"]
@@ -31,7 +31,7 @@ class TrainState(struct.PyTreeNode):
     params: Any
     opt_state: Any
     loss_sum: Float[Array, "*model"]
-    """Sum of the BCE of the examples seen in this epoch."""
+    """Sum of the losses of the examples seen in this epoch."""
     example_count: Float[Array, "*model"]
     """How many there were."""
     finite: Bool[Array, "*model"]
@@ -64,7 +64,7 @@ def population(config: RunConfig) -> Population:
 def make_model(config: RunConfig) -> ConvAutoencoder:
     """The Flax module that the configuration describes."""
     dtype = jnp.bfloat16 if config.compute_dtype == "bfloat16" else None
-    return ConvAutoencoder(width=config.width, depth=config.depth, dtype=dtype)
+    return ConvAutoencoder(width=config.width, depth=config.depth, dtype=dtype, head=config.head)
 
 
 def initial_states(config: RunConfig, channels: int) -> tuple[TrainState, Best]:
@@ -91,9 +91,10 @@ def train_step(
     *,
     model: ConvAutoencoder,
     optimizer: optax.GradientTransformation,
+    loss: Loss = "bce",
     axis: str | None = None,
 ) -> TrainState:
-    """One optimizer step of one model on the weighted mean BCE of a batch.
+    """One optimizer step of one model on the weighted mean loss of a batch.
 
     Args:
         state: the model before the step.
@@ -102,6 +103,7 @@ def train_step(
         weight: 1 for an example, 0 for padding. A batch of padding alone changes nothing.
         model: the Flax module.
         optimizer: its optimizer.
+        loss: "bce" or "mse".
         axis: the mesh axis over which the batch is divided, where it is.
 
     Returns:
@@ -109,17 +111,18 @@ def train_step(
     """
 
     def loss_sum(params: Any, noisy: Array, clean: Array, weight: Array) -> Array:
-        return jnp.sum(weight * metrics.bce_from_logits(logits(params, noisy, model=model), clean))
+        output = forward(params, noisy, model=model)
+        return jnp.sum(weight * example_losses(output, clean, loss=loss, head=model.head))
 
     sums = (*_sum_over_parts(jax.value_and_grad(loss_sum), state.params, noisy, clean, weight), weight.sum())
-    loss, gradient, count = jax.lax.psum(sums, axis) if axis else sums
+    total, gradient, count = jax.lax.psum(sums, axis) if axis else sums
     gradient = jax.tree.map(lambda g: g / jnp.maximum(count, 1), gradient)
-    finite = state.finite & jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+    finite = state.finite & jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(gradient))
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     stepped = TrainState(
         optax.apply_updates(state.params, updates),
         opt_state,
-        state.loss_sum + loss,
+        state.loss_sum + total,
         state.example_count + count,
         finite,
     )
@@ -211,7 +214,7 @@ def train_chunk(
         mesh: the devices that share the work; by default all local ones.
 
     Returns:
-        The stacked states, and the mean BCE of the examples that each model has seen in this epoch (not finite for a
+        The stacked states, and the mean loss of the examples that each model has seen in this epoch (not finite for a
         model that is frozen).
     """
     mesh = mesh or parallel.data_mesh()
@@ -266,7 +269,10 @@ def _train_chunk_on_device(
                 clip=config.clip,
             )
             weight = (mine & (position < examples)).astype(jnp.float32)
-            return train_step(state, noisy, clean, weight, model=model, optimizer=optimizer, axis=parallel.AXIS), None
+            stepped = train_step(
+                state, noisy, clean, weight, model=model, optimizer=optimizer, loss=config.loss, axis=parallel.AXIS
+            )
+            return stepped, None
 
         return jax.lax.scan(step, state, chunk * plan.chunk_length + jnp.arange(plan.chunk_length))[0]
 
@@ -289,12 +295,12 @@ def trained_params(states: TrainState, average: float) -> Any:
 
 @functools.partial(jax.jit, donate_argnames=("states", "best"), static_argnames="average")
 def finish_epoch(
-    states: TrainState, best: Best, val_bce: Float[Array, "model"], epoch: int | Int[Array, ""], average: float = 0.0
+    states: TrainState, best: Best, val_loss: Float[Array, "model"], epoch: int | Int[Array, ""], average: float = 0.0
 ) -> tuple[TrainState, Best]:
     """Clears the running sums and keeps the parameters of the models whose validation loss is their lowest so far."""
-    improved = val_bce < best.loss
+    improved = val_loss < best.loss
     params = jax.tree.map(jnp.copy, trained_params(states, average))
-    now = Best(params, val_bce, jnp.full_like(best.epoch, epoch))
+    now = Best(params, val_loss, jnp.full_like(best.epoch, epoch))
     zeros = jnp.zeros_like(states.loss_sum)
     return states.replace(loss_sum=zeros, example_count=zeros), jax.vmap(select)(improved, now, best)
 

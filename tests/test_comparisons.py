@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
         rows += tables.rows_of_images("identity", "identity", level, values, [10, 40])
         rows += tables.rows_of_images("baseline", "gaussian, with curve", level, values, [10])
     folder = tmp_path_factory.mktemp("results")
-    tables.write_table(folder, rows)
+    tables.write_table(folder, "noise_levels", rows)
     digits = np.zeros((2, 8, 8), np.uint8)
     over_levels = np.stack([digits, digits])
     np.savez(
@@ -98,8 +98,70 @@ def test_a_folder_without_a_table_is_refused(tmp_path, capsys):
     assert cli.main(["plot", str(tmp_path)]) == 2
     assert "holds neither a run (config.json) nor a table of results (table.jsonl)" in capsys.readouterr().err
     (tmp_path / tables.LINES).write_text('{"a": 1}\n')
-    with pytest.raises(InputError, match="is not a table of kind, model"):
+    with pytest.raises(InputError, match="has not the columns of any experiment"):
         tables.read_table(tmp_path)
     (tmp_path / tables.LINES).write_text("{")
     with pytest.raises(InputError, match="is damaged"):
         tables.read_table(tmp_path)
+
+
+CORRUPTIONS = ("gaussian", "salt_and_pepper", "masking")
+
+
+def corruption_rows():
+    scores = np.random.default_rng(2).normal(20, 1, (3, 3, 2, 40))
+    rows = []
+    for test, by_model in zip(CORRUPTIONS, scores, strict=True):
+        for model, values in zip(CORRUPTIONS, by_model, strict=True):
+            keys = {"test_corruption": test, "test_level": 0.3, "metric": "psnr", "model": model}
+            rows += tables.rows_of_seeds(keys | {"kind": "denoiser"}, values, (0, 1))
+    return rows, scores
+
+
+def curve_rows():
+    rows = []
+    for size, epochs in ((10, 6), (20, 3)):
+        for draw in ("fixed", "fresh"):
+            for epoch in range(1, epochs + 1):
+                for part in ("train", "test"):
+                    keys = {"kind": "curve", "model": draw, "train_images": size, "epoch": epoch, "images_of": part}
+                    losses = 1 / epoch + np.random.default_rng(size + epoch).random((2, 1))
+                    rows += tables.rows_of_seeds(keys | {"metric": "bce"}, losses, (0, 1))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("experiment", "rows", "figures"),
+    [("corruptions", corruption_rows()[0], {"matrix"}), ("fixed_or_fresh", curve_rows(), {"curves"})],
+)
+def test_the_figures_of_an_experiment_are_found_by_its_columns(tmp_path, experiment, rows, figures):
+    tables.write_table(tmp_path, experiment, rows)
+    assert tables.experiment_of(tables.read_table(tmp_path)) == experiment
+    assert set(comparisons.draw_all(tmp_path)) == figures
+
+
+def test_the_corruption_matrix_has_training_down_and_test_across():
+    rows, scores = corruption_rows()
+    axes = comparisons.corruption_matrix(rows).axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts[2, 0] == f"{scores[2, 0].mean():.2f}" and texts[0, 2] == f"{scores[0, 2].mean():.2f}"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["gaussian", "salt & pepper", "masking"]
+
+
+def test_learning_curves_have_a_panel_for_each_size_and_a_line_for_each_draw_and_part():
+    rows = curve_rows()
+    left, right = comparisons.learning_curves(rows).axes
+    assert (left.get_title(), right.get_title()) == ("10 training images", "20 training images")
+    line = next(line for line in left.lines if line.get_label() == "fresh noise, test")
+    shown = tables.pick(rows, model="fresh", train_images=10, images_of="test", seed=None)
+    assert list(line.get_ydata()) == [row["mean"] for row in shown] and len(left.lines) == 4
+
+
+def test_a_strip_of_corruptions_has_four_rows():
+    digits = np.zeros((2, 8, 8), np.uint8)
+    many = np.stack([digits] * 3)
+    figure = comparisons.corruption_strip(
+        noisy=many, own=many, first=many, clean=digits, corruptions=np.array(CORRUPTIONS)
+    )
+    assert len(figure.axes) == 4 * 6
+    assert [axes.get_title("left") for axes in figure.axes[:6:2]] == ["gaussian", "salt & pepper", "masking"]

@@ -90,3 +90,9 @@ def test_what_is_refused(tmp_path):
     refused("a.png exists already; choose another folder", "a.png", out=".")
     refused("broken.png cannot be read as a picture", "broken.png")
     refused("pages.tif has 2 pages", "pages.tif")
+
+
+def test_what_lies_beyond_black_and_white_becomes_them(tmp_path):
+    picture = images.Picture(np.zeros((1, 2, 1), np.float32), None, False, {})
+    images.write(tmp_path / "a.png", picture, np.array([[[-0.3], [1.2]]], np.float32))
+    assert pixels(tmp_path / "a.png").tolist() == [[0, 255]]

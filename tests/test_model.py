@@ -3,6 +3,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,8 +58,8 @@ def test_bfloat16_is_near_float32_with_logits_and_gradients_in_float32():
     model = ConvAutoencoder(4, 1)
     params, images = random_params(model, 1), random_images((2, 8, 8, 1)).astype(jnp.float32)
     args = (jax.tree.map(lambda x: x.astype(jnp.float32), params), images, images)
-    narrow = outputs_and_gradients(models.logits, *args, model=model.clone(dtype=jnp.bfloat16))
-    wide = outputs_and_gradients(models.logits, *args, model=model)
+    narrow = outputs_and_gradients(models.forward, *args, model=model.clone(dtype=jnp.bfloat16))
+    wide = outputs_and_gradients(models.forward, *args, model=model)
     assert {leaf.dtype for leaf in jax.tree.leaves(narrow)} == {jnp.dtype("float32")}
     np.testing.assert_allclose(narrow[0], wide[0], atol=0.02 * np.abs(wide[0]).max())
     assert not np.array_equal(narrow[0], wide[0])
@@ -71,7 +72,7 @@ def test_logits_have_the_shape_of_the_images(height, width, channels, features, 
     model = ConvAutoencoder(features, depth)
     images = jax.ShapeDtypeStruct((2, height, width, channels), jnp.float32)
     params = jax.eval_shape(lambda: models.initialize(jax.random.key(0), model, channels))
-    out = jax.eval_shape(functools.partial(models.logits, model=model), params, images)
+    out = jax.eval_shape(functools.partial(models.forward, model=model), params, images)
     assert (out.shape, out.dtype) == (images.shape, images.dtype)
 
 
@@ -80,7 +81,7 @@ def test_logits_and_gradients_equal_a_plain_network_of_flax_layers(seed):
     model, shape = ConvAutoencoder(3), (2, 7, 10, 3)
     params, images = random_params(model, shape[-1], seed), random_images(shape, seed)
     weights = random_images(shape, seed + 1)
-    actual = outputs_and_gradients(models.logits, params, images, weights, model=model)
+    actual = outputs_and_gradients(models.forward, params, images, weights, model=model)
     expected = outputs_and_gradients(plain_logits, params, images, weights, model=model)
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
@@ -91,6 +92,22 @@ def test_denoised_images_are_the_sigmoid_of_the_plain_networks_logits():
     params, images = random_params(model, shape[-1]), random_images(shape)
     denoised, out = jax.jit(lambda *x: [f(*x, model=model) for f in (models.denoise, plain_logits)])(params, images)
     np.testing.assert_allclose(denoised, 1 / (1 + np.exp(-out)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["linear", "residual"])
+def test_other_heads_put_out_the_image_or_what_to_add_to_the_noisy_one(head):
+    model, shape = ConvAutoencoder(2, depth=1, head=head), (2, 5, 5, 1)
+    params, images = random_params(model, shape[-1]), random_images(shape)
+    denoised, out = jax.jit(lambda *x: [f(*x, model=model) for f in (models.denoise, plain_logits)])(params, images)
+    np.testing.assert_allclose(denoised, out + (images if head == "residual" else 0), atol=1e-6)
+    loss = models.example_losses(jnp.asarray(denoised), images[::-1], loss="mse", head=head)
+    np.testing.assert_allclose(loss, np.square(denoised - images[::-1]).mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_the_squared_error_of_logits_is_that_of_their_image():
+    logits, clean = 8 * random_images((3, 5, 5, 1)) - 4, random_images((3, 5, 5, 1), 1)
+    loss = models.example_losses(logits, clean, loss="mse", head="logits")
+    np.testing.assert_allclose(loss, np.square(1 / (1 + np.exp(-logits)) - clean).mean((1, 2, 3)), rtol=1e-5)
 
 
 @given(shape=st.sampled_from([(1, 1, 1, 1), (2, 3, 5, 2), (1, 8, 4, 1)]), multiple=st.sampled_from([2, 4]), seed=SEEDS)

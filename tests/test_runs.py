@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tiny import CONFIG, DATA
 
-from jaxdae import evaluation, run_folder, runs, training
+from jaxdae import denoising, evaluation, reports, run_folder, runs, training
 from jaxdae.config import InputError
 
 TWO_MODELS = dataclasses.replace(CONFIG, noise_levels=(0.5, "0:1"))
@@ -259,3 +259,17 @@ def test_overwrite_replaces_a_run(tmp_path):
     run = runs.train(one_epoch, DATA, out=tmp_path / "run", overwrite=True)
     assert_same_run(runs.load_run(tmp_path / "run"), run)
     assert run.history[-1]["seed"] == 0
+
+
+def test_a_residual_run_lessens_the_squared_error_everywhere_by_name(tmp_path):
+    config = dataclasses.replace(CONFIG, head="residual", loss="mse", optimizer="adam", learning_rate=0.01)
+    run = runs.load_run(runs.train(config, DATA, out=tmp_path / "run").path)
+    curve = [line["val_mse"] for line in run.history]
+    assert run.history[-1]["train_mse"] < run.history[0]["train_mse"]
+    assert run.best.loss[0] == pytest.approx(min(curve), abs=1e-6) and not run.diverged
+    noisy = np.asarray(evaluation.noisy_examples(DATA.test, 0.5, config=config))
+    error = np.square(denoising.denoise(run, noisy) - DATA.test / 255).mean()
+    scores, _ = evaluation.evaluate_population(run.params, DATA.test, np.array([0.5]), config=config)
+    assert scores["mse"].mean() == pytest.approx(error, rel=1e-4) == pytest.approx(curve[-1], rel=1e-4)
+    assert np.isfinite(scores["bce"]).all()
+    assert "loss" in {path.stem for path in reports.write_figures(run, DATA)}

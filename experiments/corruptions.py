@@ -1,0 +1,230 @@
+"""What does a denoiser that was trained on one corruption know of the others, at equal damage?
+
+    python experiments/corruptions.py                                                               # MNIST
+    python experiments/corruptions.py --dataset digits --seeds 0 1 --epochs 20 --corruptions gaussian masking speckle
+
+Sets the level of every corruption so that its noisy images have the same mean PSNR, trains denoisers of each with
+several seeds (resumed if it was stopped), chosen by their validation loss on held-out training images, and measures
+each on all corruptions. Writes results/corruptions/.
+"""
+
+# ruff: noqa: E402
+from jaxdae.cli import cores_as_devices
+
+cores_as_devices()  # before JAX is imported
+
+import dataclasses
+import functools
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from _report import command_line, markdown_table, provenance
+from _shell import run_script, train_or_resume
+
+import jaxdae
+from jaxdae import comparisons, evaluation, metrics, noise, reports, tables
+from jaxdae.config import HIGHEST_LEVEL, PRESETS, CorruptionName
+from jaxdae.tables import Row, pick
+
+MATCHED_ON = 1_000
+"""The first training images, on which the levels are set."""
+LEAST_DAMAGE = 60
+"""In dB: one step of 255."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of the experiment."""
+
+    dataset: str = "mnist"
+    """The images."""
+    corruptions: tuple[CorruptionName, ...] = get_args(CorruptionName)
+    """What to train on, and to test on."""
+    damage: float = 15.0
+    """Mean PSNR of the noisy images (dB), the same for all corruptions."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds of each."""
+    epochs: int = 3
+    """Passes over the training images, less a sixth of them that is held out."""
+    manual_dir: Path | None = None
+    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    runs: Path = Path("runs/corruptions")
+    """Where the run folders are; runs that are there are continued."""
+    out: Path = Path("results/corruptions")
+    """Where the table and the figures go."""
+
+
+def main(options: Options) -> None:
+    """Sets the levels, trains, measures, draws and writes."""
+    started = time.perf_counter()
+    if len(set(options.corruptions)) < max(2, len(options.corruptions)):
+        raise jaxdae.InputError(f"corruptions {options.corruptions} must be at least two different ones")
+    data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
+    levels: dict[str, float] = {
+        name: matched_level(name, data.train[:MATCHED_ON], options.damage) for name in options.corruptions
+    }
+    runs = {name: train(options, data, name, level) for name, level in levels.items()}
+    rows = rows_of_tests(options, runs, data)
+    tables.write_table(options.out, "corruptions", rows)
+    save_strip(options, runs, data)
+    reports.redraw_results(options.out)
+    (options.out / "README.md").write_text(report(options, rows, time.perf_counter() - started))
+    print((options.out / "README.md").read_text())
+
+
+def matched_level(corruption: str, images: np.ndarray, damage: float, steps: int = 20) -> float:
+    """The level, to three digits, at which the noisy images have that mean PSNR, by bisection.
+
+    Raises:
+        InputError: no level does so much, or so little, damage.
+    """
+    low, high = 0.0, HIGHEST_LEVEL.get(corruption, 16.0)
+    most = noisy_psnr(images, high, corruption=corruption)
+    if not most < damage <= LEAST_DAMAGE:
+        raise jaxdae.InputError(
+            f"damage {damage:g} dB is out of range: {corruption} noise takes from {most:.1f} to {LEAST_DAMAGE} dB"
+        )
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if noisy_psnr(images, middle, corruption=corruption) < damage else (middle, high)
+    return float(f"{low:.3g}")
+
+
+@functools.partial(jax.jit, static_argnames="corruption")
+def noisy_psnr(images: Any, level: float, *, corruption: str) -> Any:
+    """The mean PSNR (dB) of clean images, 0..255, made noisy."""
+    clean = images.astype(jnp.float32) / 255
+    noisy = noise.corrupt_examples(0, clean, jnp.arange(len(images)), level, level, corruption=corruption)
+    return metrics.psnr(noisy, clean).mean()
+
+
+def train(options: Options, data: jaxdae.ImageData, corruption: str, level: float) -> jaxdae.Run:
+    """Trains the denoisers of one corruption, or goes on with the run that is there."""
+    recipe = {key: value for key, value in PRESETS["fast"].items() if key != "dataset"}
+    fields = {
+        "dataset": options.dataset,
+        "corruption": corruption,
+        "noise_levels": (level,),
+        "seeds": options.seeds,
+        "epochs": options.epochs,
+        "holdout": len(data.train) // 6,
+    }
+    return train_or_resume(jaxdae.RunConfig.from_dict(recipe | fields), data, options.runs / corruption)
+
+
+def rows_of_tests(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.ImageData) -> list[Row]:
+    """Every denoiser on every corruption, and its difference to the denoiser of that corruption."""
+    params = [run.stacked_params("best") for run in runs.values()]
+    together = jax.tree.map(lambda *models: np.concatenate(models), *params)
+    rows: list[Row] = []
+    for own, (test, run) in enumerate(runs.items()):
+        level = float(run.config.noise_levels[0])
+        scores, identity = evaluation.evaluate_population(together, data.test, np.array([level]), config=run.config)
+        shared = {"test_corruption": test, "test_level": level}
+        for metric, values in scores.items():
+            by_model = values[0].astype(np.float64).reshape(len(runs), len(options.seeds), -1)
+            keys = shared | {"metric": metric}
+            noisy = identity[metric].astype(np.float64)
+            rows.append(tables.statistics_row(keys | {"kind": "identity", "model": "identity"}, noisy))
+            for name, value in zip(runs, by_model, strict=True):
+                rows += tables.rows_of_seeds(keys | {"kind": "denoiser", "model": name}, value, options.seeds)
+                if name != test:
+                    named = {"kind": "difference", "model": f"{name} - {test}"}
+                    rows.append(tables.statistics_row(keys | named, value - by_model[own]))
+    return rows
+
+
+def save_strip(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.ImageData, digits: int = 2) -> None:
+    """Keeps the images of the strip, so that it can be drawn again without the checkpoints."""
+    made: dict[str, list[np.ndarray]] = {"noisy": [], "own": [], "first": []}
+    first = runs[options.corruptions[0]]
+    for run in runs.values():
+        level = float(run.config.noise_levels[0])
+        noisy = np.asarray(evaluation.noisy_examples(data.test[:digits], level, config=run.config))
+        made["noisy"].append(noisy)
+        made["own"].append(jaxdae.denoise(run, noisy, checkpoint="best"))
+        made["first"].append(jaxdae.denoise(first, noisy, checkpoint="best"))
+    arrays: dict[str, Any] = {
+        name: np.round(255 * np.stack(images)[..., 0]).astype(np.uint8) for name, images in made.items()
+    }
+    clean, corruptions = data.test[:digits, ..., 0], np.array(options.corruptions)
+    np.savez_compressed(options.out / comparisons.STRIP, clean=clean, corruptions=corruptions, **arrays)
+
+
+def report(options: Options, rows: list[Row], seconds: float) -> str:
+    """The README of the results."""
+    names = options.corruptions
+    psnr = pick(rows, metric="psnr", seed=None)
+
+    def score(model: str, test: str) -> Row:
+        return pick(psnr, model=model, test_corruption=test)[0]
+
+    def cell(row: Row, sign: str = "") -> str:
+        error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
+        return f"{row['mean']:{sign}.2f} ± {error:.2f}"
+
+    def behind(name: str) -> float:
+        away = [score(f"{name} - {test}", test)["mean"] for test in names if test != name]
+        return float(np.mean(away))
+
+    matrix = [[name, *(cell(score(name, test)) for test in names)] for name in names]
+    inputs = ["noisy images", *(f"{score('identity', test)['mean']:.2f}" for test in names)]
+    levels = ["level", *(f"{score('identity', test)['test_level']:g}" for test in names)]
+    gaps = [
+        [name, *("" if test == name else cell(score(f"{name} - {test}", test), "+") for test in names)]
+        for name in names
+    ]
+    at_home = sum(max(names, key=lambda name: score(name, test)["mean"]) == test for test in names)
+    widest, narrowest = max(names, key=behind), min(names, key=behind)
+    images, seeds = psnr[0]["images"], len(options.seeds)
+    made = provenance(
+        command_line(),
+        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
+    )
+    return f"""# Corruptions
+
+What does a denoiser that was trained on one corruption know of the others, at equal damage?
+
+On {at_home} of {len(names)} corruptions the denoiser that was trained on it is the best. Away from home the one trained
+on {widest} stays nearest to the others' own, {-behind(widest):.1f} dB behind on average, and the one trained on
+{narrowest} falls furthest, {-behind(narrowest):.1f} dB.
+
+![training corruption x test corruption](matrix.png)
+
+![the same digits in all corruptions](strip.png)
+
+**Equal damage**: the level of every corruption is set so that noisy images have a mean PSNR of {options.damage:g} dB
+(on the first {MATCHED_ON:,} training images, to three digits). It makes them comparable by one measure among others:
+equal squared error is not equal difficulty, as the diagonal shows.
+
+## PSNR (dB), training corruption x test corruption
+
+{markdown_table(["trained on", *names], [*matrix, inputs, levels])}
+
+{options.dataset}: mean over {images:,} test images and {seeds} seeds, ± its standard error over seeds (over images
+with one seed). The same noise for all models, clipped to [0, 1]; PSNR per image for a peak of 1, then the mean.
+Every model is the one of the epoch with the lowest validation loss on held-out training images.
+
+## Against the denoiser of the corruption
+
+{markdown_table(["trained on", *names], gaps)}
+
+Differences in dB, paired: the same seed, images and noise.
+
+All metrics, models and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
+`jaxdae plot {options.out}` draws the figures again.
+
+## How it was made
+
+{made}
+"""
+
+
+if __name__ == "__main__":
+    run_script(main, tyro.cli(Options, description=__doc__))

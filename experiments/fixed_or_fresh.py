@@ -1,0 +1,177 @@
+"""What does it cost to draw the noise once, as the classic script does, and not again in every epoch?
+
+    python experiments/fixed_or_fresh.py                                                            # MNIST
+    python experiments/fixed_or_fresh.py --dataset digits --sizes 100 1500 --passes 20 --seeds 0 1  # two minutes
+
+Trains the classic experiment's model with either noise on fewer and more training images, with several seeds and the
+same number of steps (resumed if it was stopped). Writes results/fixed_or_fresh/.
+"""
+
+# ruff: noqa: E402
+from jaxdae.cli import cores_as_devices
+
+cores_as_devices()  # before JAX is imported
+
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+from _report import command_line, markdown_table, provenance
+from _shell import run_script, train_or_resume
+
+import jaxdae
+from jaxdae import evaluation, reports, tables
+from jaxdae.config import Draw
+from jaxdae.tables import Row, pick
+
+DRAWS: tuple[Draw, ...] = ("fixed", "fresh")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Settings of the experiment."""
+
+    dataset: str = "mnist"
+    """The images."""
+    level: float = 0.5
+    """Noise level."""
+    sizes: tuple[int, ...] = (1_000, 10_000, 60_000)
+    """Numbers of training images, the first of the dataset."""
+    passes: int = 5
+    """Passes over the largest number of images. Over a smaller one there are more, for as many images in all."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Training seeds of each."""
+    curve_images: int = 1_000
+    """The first test images, measured after every epoch; after the last one all are."""
+    manual_dir: Path | None = None
+    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    runs: Path = Path("runs/fixed_or_fresh")
+    """Where the run folders are; runs that are there are continued."""
+    out: Path = Path("results/fixed_or_fresh")
+    """Where the table and the figure go."""
+
+
+def main(options: Options) -> None:
+    """Trains, measures, draws and writes."""
+    started = time.perf_counter()
+    data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
+    if not options.sizes or not 1 <= min(options.sizes) <= max(options.sizes) <= len(data.train):
+        raise jaxdae.InputError(f"sizes {options.sizes} must lie from 1 to the {len(data.train)} images of --dataset")
+    rows = [row for size in options.sizes for row in rows_of_size(options, data, size)]
+    tables.write_table(options.out, "fixed_or_fresh", rows)
+    reports.redraw_results(options.out)
+    (options.out / "README.md").write_text(report(options, rows, time.perf_counter() - started))
+    print((options.out / "README.md").read_text())
+
+
+def rows_of_size(options: Options, data: jaxdae.ImageData, size: int) -> list[Row]:
+    """Trains with either noise on the first `size` images: the curves, the final scores and their differences."""
+    rows: list[Row] = []
+    scores = []
+    config = jaxdae.RunConfig(
+        dataset=options.dataset,
+        noise_levels=(options.level,),
+        seeds=options.seeds,
+        epochs=max(1, round(options.passes * max(options.sizes) / size)),
+    )
+    shared = {"train_images": size, "images_of": "test", "epoch": config.epochs}
+    for draw in DRAWS:
+        part = jaxdae.ImageData(data.train[:size], data.test[: options.curve_images])
+        run = train_or_resume(dataclasses.replace(config, draw=draw), part, options.runs / f"{draw}_{size}")
+        rows += curve_rows(run, draw, part)
+        scores.append(
+            evaluation.evaluate_population(run.params, data.test, np.array([options.level]), config=run.config)[0]
+        )
+        for metric, values in scores[-1].items():
+            keys = shared | {"kind": "final", "model": draw, "metric": metric}
+            rows += tables.rows_of_seeds(keys, values[0].astype(np.float64), options.seeds)
+    for metric in scores[0]:
+        fixed, fresh = (score[metric][0].astype(np.float64) for score in scores)
+        keys = shared | {"kind": "difference", "model": "fixed - fresh", "metric": metric}
+        rows.append(tables.statistics_row(keys, fixed - fresh))
+    return rows
+
+
+def curve_rows(run: jaxdae.Run, draw: str, part: jaxdae.ImageData, points: int = 30) -> list[Row]:
+    """The logged losses at that many epochs, evenly spaced."""
+    shown = {round(epoch) for epoch in np.linspace(1, run.config.epochs, min(points, run.config.epochs))}
+    rows = []
+    for epoch in sorted(shown):
+        for images_of, logged, images in (("train", "train_bce", part.train), ("test", "val_bce", part.test)):
+            losses = np.array([[line[logged]] for line in pick(run.history, epoch=epoch)], np.float64)
+            keys = {"kind": "curve", "model": draw, "train_images": len(part.train), "epoch": epoch,
+                    "images_of": images_of, "metric": "bce"}  # fmt: skip
+            rows += [row | {"images": len(images)} for row in tables.rows_of_seeds(keys, losses, run.config.seeds)]
+    return rows
+
+
+def report(options: Options, rows: list[Row], seconds: float) -> str:
+    """The README of the results."""
+
+    def difference(size: int, metric: str) -> Row:
+        return pick(rows, kind="difference", train_images=size, metric=metric)[0]
+
+    def last(size: int, model: str, images_of: str) -> float:
+        curve = pick(rows, kind="curve", train_images=size, model=model, images_of=images_of, seed=None)
+        return curve[-1]["mean"]
+
+    def final(size: int, model: str, metric: str) -> float:
+        return pick(rows, kind="final", train_images=size, model=model, metric=metric, seed=None)[0]["mean"]
+
+    def signed(row: Row, digits: int) -> str:
+        error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
+        return f"{row['mean']:+.{digits}f} ± {error:.{digits}f}"
+
+    lines = [
+        [
+            f"{size:,}",
+            f"{difference(size, 'bce')['epoch']:,}",
+            *(f"{last(size, draw, 'train'):.4f}" for draw in DRAWS),
+            *(f"{final(size, draw, 'bce'):.4f}" for draw in DRAWS),
+            signed(difference(size, "bce"), 4),
+            *(f"{final(size, draw, 'psnr'):.2f}" for draw in DRAWS),
+            signed(difference(size, "psnr"), 3),
+        ]
+        for size in sorted(options.sizes)
+    ]
+    header = [
+        "training images", "epochs", "train BCE, fixed", "train BCE, fresh", "test BCE, fixed", "test BCE, fresh",
+        "difference", "PSNR, fixed (dB)", "PSNR, fresh", "difference",
+    ]  # fmt: skip
+    few, many = (f(options.sizes) for f in (min, max))
+    seeds, tested = len(options.seeds), difference(few, "bce")["images"]
+    of_few, of_many = signed(difference(few, "psnr"), 2), signed(difference(many, "psnr"), 2)
+    made = provenance(
+        command_line(),
+        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
+    )
+    return f"""# Fixed or fresh noise
+
+What does it cost to draw the noise once, as the classic script does, and not again in every epoch?
+
+With {few:,} training images, fixed noise changes the PSNR on the test images by {of_few} dB against fresh noise, after
+as many steps. With {many:,} it changes it by {of_many} dB.
+
+![loss against epochs](curves.png)
+
+{markdown_table(header, lines)}
+
+{options.dataset}, Gaussian noise of level {options.level:g}, clipped; the classic experiment's model, Adadelta, batch
+128, last epoch. Means over {seeds} seeds; the differences are paired by seed and image, ± the standard error over seeds
+(over images with one seed). The training BCE is the mean over the last epoch, on the noise that was trained with; the
+test figures are over {tested:,} images with the same noise for all, the curves over the first {options.curve_images:,}.
+
+All metrics and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
+`jaxdae plot {options.out}` draws the figure again.
+
+## How it was made
+
+{made}
+"""
+
+
+if __name__ == "__main__":
+    run_script(main, tyro.cli(Options, description=__doc__))
