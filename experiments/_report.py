@@ -31,7 +31,7 @@ def provenance(command: str, duration: str, seed: str) -> str:
 
 def command_line() -> str:
     """The command that is running, to be run again from the root of the repository."""
-    script = Path(sys.argv[0]).resolve().relative_to(Path.cwd())
+    script = Path(sys.argv[0]).resolve().relative_to(Path(__file__).resolve().parents[1])
     return " ".join(["python", str(script), *sys.argv[1:]])
 
 

@@ -23,11 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from _baselines import BASELINES, TEST_IMAGES, baseline_scores
 from _report import command_line, markdown_table, provenance
 from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import comparisons, evaluation, metrics, noise, reports, tables
+from jaxdae import baselines, comparisons, evaluation, metrics, noise, reports, tables
 from jaxdae.config import HIGHEST_LEVEL, PRESETS, CorruptionName
 from jaxdae.tables import Row, pick
 
@@ -51,6 +52,8 @@ class Options:
     """Training seeds of each."""
     epochs: int = 3
     """Passes over the training images, less a sixth of them that is held out."""
+    baselines: tuple[str, ...] = BASELINES
+    """Classical denoisers to stand beside them, on the first 1,000 test images."""
     manual_dir: Path | None = None
     """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
     runs: Path = Path("runs/corruptions")
@@ -64,6 +67,8 @@ def main(options: Options) -> None:
     started = time.perf_counter()
     if len(set(options.corruptions)) < max(2, len(options.corruptions)):
         raise jaxdae.InputError(f"corruptions {options.corruptions} must be at least two different ones")
+    for name in options.baselines:
+        baselines.require_installed(name)
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     levels: dict[str, float] = {
         name: matched_level(name, data.train[:MATCHED_ON], options.damage) for name in options.corruptions
@@ -118,24 +123,30 @@ def train(options: Options, data: jaxdae.ImageData, corruption: str, level: floa
 
 
 def rows_of_tests(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.ImageData) -> list[Row]:
-    """Every denoiser on every corruption, and its difference to the denoiser of that corruption."""
+    """Every denoiser on every corruption, its difference to the denoiser of that corruption, and the baselines."""
     params = [run.stacked_params("best") for run in runs.values()]
     together = jax.tree.map(lambda *models: np.concatenate(models), *params)
     rows: list[Row] = []
+    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
+    tests = [(run.config, float(run.config.noise_levels[0])) for run in runs.values()]
+    classical = baseline_scores(options.baselines, data, tests)
     for own, (test, run) in enumerate(runs.items()):
-        level = float(run.config.noise_levels[0])
+        level = tests[own][1]
         scores, identity = evaluation.evaluate_population(together, data.test, np.array([level]), config=run.config)
         shared = {"test_corruption": test, "test_level": level}
+        noisy = {metric: values[0] for metric, values in identity.items()}
+        rows += tables.rows_of_images(shared | {"kind": "identity", "model": "identity"}, noisy, counts)
+        for label, found in classical[own].items():
+            rows += tables.rows_of_images(shared | {"kind": "baseline", "model": label}, found, counts[:1])
         for metric, values in scores.items():
             by_model = values[0].astype(np.float64).reshape(len(runs), len(options.seeds), -1)
             keys = shared | {"metric": metric}
-            noisy = identity[metric].astype(np.float64)
-            rows.append(tables.statistics_row(keys | {"kind": "identity", "model": "identity"}, noisy))
-            for name, value in zip(runs, by_model, strict=True):
-                rows += tables.rows_of_seeds(keys | {"kind": "denoiser", "model": name}, value, options.seeds)
-                if name != test:
-                    named = {"kind": "difference", "model": f"{name} - {test}"}
-                    rows.append(tables.statistics_row(keys | named, value - by_model[own]))
+            for count in counts:
+                for name, value in zip(runs, by_model[..., :count], strict=True):
+                    rows += tables.rows_of_seeds(keys | {"kind": "denoiser", "model": name}, value, options.seeds)
+                    if name != test:
+                        named = {"kind": "difference", "model": f"{name} - {test}"}
+                        rows.append(tables.statistics_row(keys | named, value - by_model[own, :, :count]))
     return rows
 
 
@@ -160,9 +171,10 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
     """The README of the results."""
     names = options.corruptions
     psnr = pick(rows, metric="psnr", seed=None)
+    most, fewest = (f(row["images"] for row in psnr) for f in (max, min))
 
-    def score(model: str, test: str) -> Row:
-        return pick(psnr, model=model, test_corruption=test)[0]
+    def score(model: str, test: str, images: int = most) -> Row:
+        return pick(psnr, model=model, test_corruption=test, images=images)[0]
 
     def cell(row: Row, sign: str = "") -> str:
         error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
@@ -181,7 +193,12 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
     ]
     at_home = sum(max(names, key=lambda name: score(name, test)["mean"]) == test for test in names)
     widest, narrowest = max(names, key=behind), min(names, key=behind)
-    images, seeds = psnr[0]["images"], len(options.seeds)
+    classical = ["identity", *dict.fromkeys(row["model"] for row in psnr if row["kind"] == "baseline")]
+    beside = [
+        [label, *(f"{score(name, test, fewest)['mean']:.2f}" for test in names)]
+        for label, name in (*zip(classical, classical, strict=True), *((f"trained on {name}", name) for name in names))
+    ]
+    seeds = len(options.seeds)
     made = provenance(
         command_line(),
         f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
@@ -207,7 +224,7 @@ equal squared error is not equal difficulty, as the diagonal shows.
 
 {markdown_table(["trained on", *names], [*matrix, inputs, levels])}
 
-{options.dataset}: mean over {images:,} test images and {seeds} seeds, ± its standard error over seeds (over images
+{options.dataset}: mean over {most:,} test images and {seeds} seeds, ± its standard error over seeds (over images
 with one seed). The same noise for all models, clipped to [0, 1]; PSNR per image for a peak of 1, then the mean.
 Every model is the one of the epoch with the lowest validation loss on held-out training images.
 
@@ -216,6 +233,13 @@ Every model is the one of the epoch with the lowest validation loss on held-out 
 {markdown_table(["trained on", *names], gaps)}
 
 Differences in dB, paired: the same seed, images and noise.
+
+## Beside classical denoisers
+
+{markdown_table(["", *names], beside)}
+
+PSNR (dB) on the first {fewest:,} test images. A baseline is tuned on 200 training images with the corruption itself
+(linear MMSE is fitted on the others). "with curve": its output goes through one monotone curve, E[clean | output].
 
 All metrics, models and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
 `jaxdae plot {options.out}` draws the figures again.

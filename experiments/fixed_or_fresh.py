@@ -16,13 +16,15 @@ import dataclasses
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import tyro
+from _baselines import BASELINES, TEST_IMAGES, baseline_scores
 from _report import command_line, markdown_table, provenance
 from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import evaluation, reports, tables
+from jaxdae import baselines, evaluation, reports, tables
 from jaxdae.config import Draw
 from jaxdae.tables import Row, pick
 
@@ -39,12 +41,14 @@ class Options:
     """Noise level."""
     sizes: tuple[int, ...] = (1_000, 10_000, 60_000)
     """Numbers of training images, the first of the dataset."""
-    passes: int = 5
+    passes: int = 4
     """Passes over the largest number of images. Over a smaller one there are more, for as many images in all."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of each."""
     curve_images: int = 1_000
     """The first test images, measured after every epoch; after the last one all are."""
+    baselines: tuple[str, ...] = BASELINES
+    """Classical denoisers to stand beside them, on the first 1,000 test images."""
     manual_dir: Path | None = None
     """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
     runs: Path = Path("runs/fixed_or_fresh")
@@ -59,11 +63,30 @@ def main(options: Options) -> None:
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     if not options.sizes or not 1 <= min(options.sizes) <= max(options.sizes) <= len(data.train):
         raise jaxdae.InputError(f"sizes {options.sizes} must lie from 1 to the {len(data.train)} images of --dataset")
+    for name in options.baselines:
+        baselines.require_installed(name)
     rows = [row for size in options.sizes for row in rows_of_size(options, data, size)]
+    rows += classical_rows(options, data)
     tables.write_table(options.out, "fixed_or_fresh", rows)
     reports.redraw_results(options.out)
     (options.out / "README.md").write_text(report(options, rows, time.perf_counter() - started))
     print((options.out / "README.md").read_text())
+
+
+def classical_rows(options: Options, data: jaxdae.ImageData) -> list[Row]:
+    """The noisy images and the baselines, which are tuned on all training images."""
+    config = jaxdae.RunConfig(dataset=options.dataset)
+    noisy = evaluation.noisy_examples(data.test, options.level, config=config)
+    identity = jax.device_get(evaluation.evaluate_identity(noisy, data.test.astype(np.float32) / 255))
+    [classical] = baseline_scores(options.baselines, data, [(config, options.level)])
+    shared = {"train_images": None, "images_of": "test", "epoch": None}
+    rows = tables.rows_of_images(
+        shared | {"kind": "identity", "model": "identity"}, identity, sorted({min(TEST_IMAGES, len(noisy)), len(noisy)})
+    )
+    for name, scores in classical.items():
+        keys = shared | {"kind": "baseline", "model": name, "train_images": len(data.train)}
+        rows += tables.rows_of_images(keys, scores, [min(TEST_IMAGES, len(noisy))])
+    return rows
 
 
 def rows_of_size(options: Options, data: jaxdae.ImageData, size: int) -> list[Row]:
@@ -86,7 +109,8 @@ def rows_of_size(options: Options, data: jaxdae.ImageData, size: int) -> list[Ro
         )
         for metric, values in scores[-1].items():
             keys = shared | {"kind": "final", "model": draw, "metric": metric}
-            rows += tables.rows_of_seeds(keys, values[0].astype(np.float64), options.seeds)
+            for count in sorted({min(TEST_IMAGES, len(data.test)), len(data.test)}):
+                rows += tables.rows_of_seeds(keys, values[0, :, :count].astype(np.float64), options.seeds)
     for metric in scores[0]:
         fixed, fresh = (score[metric][0].astype(np.float64) for score in scores)
         keys = shared | {"kind": "difference", "model": "fixed - fresh", "metric": metric}
@@ -117,21 +141,24 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
         curve = pick(rows, kind="curve", train_images=size, model=model, images_of=images_of, seed=None)
         return curve[-1]["mean"]
 
-    def final(size: int, model: str, metric: str) -> float:
-        return pick(rows, kind="final", train_images=size, model=model, metric=metric, seed=None)[0]["mean"]
+    def final(size: int, model: str, metric: str, images: int) -> float:
+        found = pick(rows, kind="final", train_images=size, model=model, metric=metric, images=images, seed=None)
+        return found[0]["mean"]
 
     def signed(row: Row, digits: int) -> str:
         error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
         return f"{row['mean']:+.{digits}f} ± {error:.{digits}f}"
 
+    few, many = (f(options.sizes) for f in (min, max))
+    tested = difference(few, "bce")["images"]
     lines = [
         [
             f"{size:,}",
             f"{difference(size, 'bce')['epoch']:,}",
             *(f"{last(size, draw, 'train'):.4f}" for draw in DRAWS),
-            *(f"{final(size, draw, 'bce'):.4f}" for draw in DRAWS),
+            *(f"{final(size, draw, 'bce', tested):.4f}" for draw in DRAWS),
             signed(difference(size, "bce"), 4),
-            *(f"{final(size, draw, 'psnr'):.2f}" for draw in DRAWS),
+            *(f"{final(size, draw, 'psnr', tested):.2f}" for draw in DRAWS),
             signed(difference(size, "psnr"), 3),
         ]
         for size in sorted(options.sizes)
@@ -140,8 +167,15 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
         "training images", "epochs", "train BCE, fixed", "train BCE, fresh", "test BCE, fixed", "test BCE, fresh",
         "difference", "PSNR, fixed (dB)", "PSNR, fresh", "difference",
     ]  # fmt: skip
-    few, many = (f(options.sizes) for f in (min, max))
-    seeds, tested = len(options.seeds), difference(few, "bce")["images"]
+    compared, curve_images = (min(count, tested) for count in (TEST_IMAGES, options.curve_images))
+    classical = pick(rows, metric="psnr", images=compared, epoch=None)
+    beside = [[row["model"], f"{row['mean']:.2f}"] for row in classical]
+    beside += [
+        [f"{draw} noise, {size:,} training images", f"{final(size, draw, 'psnr', compared):.2f}"]
+        for size in sorted(options.sizes)
+        for draw in DRAWS
+    ]
+    seeds, baseline_size = len(options.seeds), max(row["train_images"] or 0 for row in rows)
     of_few, of_many = signed(difference(few, "psnr"), 2), signed(difference(many, "psnr"), 2)
     made = provenance(
         command_line(),
@@ -162,7 +196,14 @@ as many steps. With {many:,} it changes it by {of_many} dB.
 {options.dataset}, Gaussian noise of level {options.level:g}, clipped; the classic experiment's model, Adadelta, batch
 128, last epoch. Means over {seeds} seeds; the differences are paired by seed and image, ± the standard error over seeds
 (over images with one seed). The training BCE is the mean over the last epoch, on the noise that was trained with; the
-test figures are over {tested:,} images with the same noise for all, the curves over the first {options.curve_images:,}.
+test figures are over {tested:,} images with the same noise for all, the curves over the first {curve_images:,}.
+
+## Beside classical denoisers
+
+{markdown_table(["", "PSNR (dB)"], beside)}
+
+On the first {compared:,} test images. A baseline is tuned on 200 training images (linear MMSE is fitted on the others,
+of {baseline_size:,}). "with curve": its output goes through one monotone curve, E[clean | output].
 
 All metrics and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
 `jaxdae plot {options.out}` draws the figure again.

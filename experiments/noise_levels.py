@@ -14,27 +14,21 @@ from jaxdae.cli import cores_as_devices
 
 cores_as_devices()  # before JAX is imported
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
-import os
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
+from _baselines import BASELINES, TEST_IMAGES, baseline_scores
 from _report import command_line, markdown_table, provenance
 from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import baselines, comparisons, evaluation, noise, reports, tables
-from jaxdae.config import PRESETS, check_level, level_range, require_name
+from jaxdae import baselines, comparisons, evaluation, reports, tables
+from jaxdae.config import PRESETS, check_level, level_range
 from jaxdae.tables import Row, pick
-
-BASELINES = ("identity", "median", "gaussian", "wiener", "tv", "nlm", "wavelet", "linear_mmse")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +48,7 @@ class Options:
     test_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.2)
     """Levels that every model is measured at."""
     baselines: tuple[str, ...] = BASELINES
-    """Classical denoisers to stand beside them."""
-    baseline_images: int = 1000
-    """The first test images, on which the baselines are measured (and the models once more)."""
+    """Classical denoisers to stand beside them, on the first 1,000 test images."""
     manual_dir: Path | None = None
     """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
     run: Path = Path("runs/noise_levels")
@@ -75,11 +67,16 @@ def main(options: Options) -> None:
     scores, identity = evaluation.evaluate_population(
         params, data.test, np.array(options.test_levels), config=run.config
     )
-    counts = sorted({min(options.baseline_images, len(data.test)), len(data.test)})
+    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
     rows = tables.rows_of_population(run.config, options.test_levels, scores, counts)
     for i, level in enumerate(options.test_levels):
-        rows += tables.rows_of_images("identity", "identity", level, {k: v[i] for k, v in identity.items()}, counts)
-    rows += baseline_rows(options, data, run.config)
+        keys = {"kind": "identity", "model": "identity", "test_level": level}
+        rows += tables.rows_of_images(keys, {metric: values[i] for metric, values in identity.items()}, counts)
+    tests = [(run.config, level) for level in options.test_levels]
+    for level, found in zip(options.test_levels, baseline_scores(options.baselines, data, tests), strict=True):
+        for name, values in found.items():
+            keys = {"kind": "baseline", "model": name, "test_level": level}
+            rows += tables.rows_of_images(keys, values, counts[:1])
     tables.write_table(options.out, "noise_levels", rows)
     save_strip(options, run, data)
     reports.redraw_results(options.out)
@@ -98,7 +95,7 @@ def check_options(options: Options) -> None:
     if not set(options.levels) & set(options.test_levels):
         raise jaxdae.InputError(f"no training level {options.levels} is among the test levels {options.test_levels}")
     for name in options.baselines:
-        require_name("baseline", name, baselines.FAMILIES)
+        baselines.require_installed(name)
 
 
 def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
@@ -112,44 +109,6 @@ def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
         "holdout": len(data.train) // 6,
     }
     return train_or_resume(jaxdae.RunConfig.from_dict(recipe | fields), data, options.run)
-
-
-def baseline_rows(options: Options, data: jaxdae.ImageData, config: jaxdae.RunConfig) -> list[Row]:
-    """The rows of the baselines, measured on all cores; each is tuned at the test level itself."""
-    clean, test = (images.astype(np.float32) / 255 for images in (data.train, data.test[: options.baseline_images]))
-    names = [name for name in options.baselines if name != "identity"]
-    context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
-    rows = []
-    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, _one_thread) as pool:
-        for level in options.test_levels:
-            index = jnp.arange(len(clean))
-            drawn = np.asarray(noise.corrupt_examples(jnp.uint32(0), jnp.asarray(clean), index, level, level))
-            noisy = np.asarray(evaluation.noisy_examples(data.test[: len(test)], level, config=config))
-            futures = [pool.submit(measure_baseline, name, level, _some(name, clean), _some(name, drawn), noisy, test)
-                       for name in names]  # fmt: skip
-            rows += [row for future in futures for row in future.result()]
-    return rows
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _some(name: str, images: np.ndarray) -> np.ndarray:
-    """Only linear MMSE is fitted on more than the tuning images."""
-    return images if name == "linear_mmse" else images[: baselines.TUNING_IMAGES]
-
-
-def measure_baseline(
-    name: str, level: float, clean: np.ndarray, drawn: np.ndarray, noisy: np.ndarray, test: np.ndarray
-) -> list[Row]:
-    """The rows of one baseline at one level, raw and with its curve."""
-    rows = []
-    for baseline, label in zip(baselines.fit(name, clean, drawn), (name, f"{name}, with curve"), strict=True):
-        denoised = baselines.apply(baseline, noisy)
-        scores = jax.device_get(evaluation.score_images(denoised, test))
-        rows += tables.rows_of_images("baseline", label, level, scores, [len(test)])
-    return rows
 
 
 def save_strip(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, digits: int = 2) -> None:

@@ -72,6 +72,21 @@ class Baseline:
     """The calibration; without it, the output is clipped to [0, 1]."""
 
 
+def require_installed(name: str) -> None:
+    """Looks whether a denoiser could be used here.
+
+    Raises:
+        InputError: the name is not known, or a package that it needs is not installed.
+    """
+    require_name("baseline", name, FAMILIES)
+    for module, package in FAMILIES[name].needs.items():
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            sentence = f"baseline {name} needs {package}, which is not installed: pip install {package}"
+            raise InputError(sentence) from None
+
+
 def fit(name: str, clean: Given, noisy: Given) -> tuple[Baseline, Baseline]:
     """Tunes a denoiser on training images.
 
@@ -87,8 +102,7 @@ def fit(name: str, clean: Given, noisy: Given) -> tuple[Baseline, Baseline]:
     Raises:
         InputError: the name is not known, a package is not installed, or the images cannot be used or are too few.
     """
-    require_name("baseline", name, FAMILIES)
-    _require_packages(name)
+    require_installed(name)
     clean, noisy = _checked(clean), _checked(noisy)
     if clean.shape != noisy.shape:
         raise InputError(f"clean images of shape {clean.shape} and noisy ones of {noisy.shape} are not pairs")
@@ -117,7 +131,7 @@ def apply(baseline: Baseline, noisy: Given) -> Images:
         InputError: a package is not installed, or the images cannot be used; `linear_mmse` takes only the size
             that it was fitted on.
     """
-    _require_packages(baseline.name)
+    require_installed(baseline.name)
     noisy = _checked(noisy)
     return _finish(_filter(baseline, noisy), baseline.curve).astype(noisy.dtype)
 
@@ -131,15 +145,6 @@ def _checked(given: Given) -> Images:
             f"{images.dtype} of shape {images.shape}; divide 8-bit images by 255"
         )
     return images
-
-
-def _require_packages(name: str) -> None:
-    for module, package in FAMILIES[name].needs.items():
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            sentence = f"baseline {name} needs {package}, which is not installed: pip install {package}"
-            raise InputError(sentence) from None
 
 
 def _candidates(name: str, clean: Images, noisy: Images) -> Iterator[Baseline]:

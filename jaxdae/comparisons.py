@@ -45,7 +45,7 @@ def level_matrix(rows: Sequence[Row], *, metric: str = "psnr") -> Figure:
 
 def corruption_matrix(rows: Sequence[Row], *, metric: str = "psnr") -> Figure:
     """Training corruption x test corruption as a heat map; the best of every test corruption is bold."""
-    rows = pick(rows, kind="denoiser", metric=metric, seed=None)
+    rows = _of_most_images(pick(rows, kind="denoiser", metric=metric, seed=None))
     names = list(dict.fromkeys(row["model"] for row in rows))
     means = [[pick(rows, model=model, test_corruption=test)[0]["mean"] for test in names] for model in names]
     spelled = [name.replace("_and_", " & ") for name in names]
@@ -125,7 +125,7 @@ def learning_curves(rows: Sequence[Row], *, metric: str = "bce") -> Figure:
         axes.set(xlabel="epoch", title=f"{size:,} training images")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(alpha=0.3)
-    late = [row["mean"] for row in rows if row["epoch"] > 0.1 * _last_epoch(rows, row["train_images"])]
+    late = [row["mean"] for row in rows if row["epoch"] > 0.2 * _last_epoch(rows, row["train_images"])]
     margin = 0.05 * (max(late) - min(late))
     panels[0].set(ylabel=UNITS[metric], ylim=(min(late) - margin, max(late) + margin))
     panels[-1].legend(fontsize="small")

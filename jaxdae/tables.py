@@ -21,8 +21,8 @@ Each experiment has those of the columns that it needs (`COLUMNS`). Its kinds ar
 and `difference` (of two models that saw the same noise, paired):
 
 - noise_levels: baseline, specialist, generalist
-- corruptions: denoiser
-- fixed_or_fresh: curve (as logged in training), final (after the last epoch)
+- corruptions: baseline, denoiser
+- fixed_or_fresh: baseline, curve (as logged in training), final (after the last epoch)
 """
 
 import csv
@@ -81,11 +81,8 @@ def rows_of_population(
     return rows
 
 
-def rows_of_images(
-    kind: str, model: str, test_level: float, scores: Mapping[str, Float[np.ndarray, "image"]], images: Sequence[int]
-) -> list[Row]:
-    """The rows of a denoiser that has no training seed."""
-    shared = {"kind": kind, "model": model, "test_level": test_level}
+def rows_of_images(shared: Row, scores: Mapping[str, Float[np.ndarray, "image"]], images: Sequence[int]) -> list[Row]:
+    """The rows of a denoiser that has no training seed, for each number of first images."""
     return [
         statistics_row(shared | {"metric": metric}, np.asarray(values, np.float64)[None, :count])
         for metric, values in scores.items()

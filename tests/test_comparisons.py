@@ -22,8 +22,10 @@ def folder(tmp_path_factory):
     rows = tables.rows_of_population(CONFIG, TEST_LEVELS, SCORES, [10, 40])
     for i, level in enumerate(TEST_LEVELS):
         values = {name: scores[i, 0] - 5 for name, scores in SCORES.items()}
-        rows += tables.rows_of_images("identity", "identity", level, values, [10, 40])
-        rows += tables.rows_of_images("baseline", "gaussian, with curve", level, values, [10])
+        named = {"kind": "identity", "model": "identity", "test_level": level}
+        rows += tables.rows_of_images(named, values, [10, 40])
+        named = {"kind": "baseline", "model": "gaussian, with curve", "test_level": level}
+        rows += tables.rows_of_images(named, values, [10])
     folder = tmp_path_factory.mktemp("results")
     tables.write_table(folder, "noise_levels", rows)
     digits = np.zeros((2, 8, 8), np.uint8)
