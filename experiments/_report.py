@@ -4,9 +4,12 @@ import importlib.metadata
 import os
 import platform
 import sys
+import time
 from pathlib import Path
 
 import jax
+
+import jaxdae
 
 LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -33,6 +36,17 @@ def command_line() -> str:
     """The command that is running, to be run again from the root of the repository."""
     script = Path(sys.argv[0]).resolve().relative_to(Path(__file__).resolve().parents[1])
     return " ".join(["python", str(script), *sys.argv[1:]])
+
+
+def training_seconds(run: jaxdae.Run, examples: int) -> float:
+    """How long the training of a run on so many examples took, by its log."""
+    return sum(examples / line["images_per_second"] for line in run.history)
+
+
+def duration(trainings: float, measured_since: float) -> str:
+    """The seconds of training, and those since a time of `time.perf_counter`, in words."""
+    measuring = time.perf_counter() - measured_since
+    return f"{trainings / 60:.0f} minutes of training, {measuring / 60:.0f} of measuring"
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:

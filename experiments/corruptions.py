@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, markdown_table, provenance
+from _report import command_line, duration, markdown_table, provenance, training_seconds
 from _shell import run_script, train_or_resume
 
 import jaxdae
@@ -64,7 +64,6 @@ class Options:
 
 def main(options: Options) -> None:
     """Sets the levels, trains, measures, draws and writes."""
-    started = time.perf_counter()
     if len(set(options.corruptions)) < max(2, len(options.corruptions)):
         raise jaxdae.InputError(f"corruptions {options.corruptions} must be at least two different ones")
     for name in options.baselines:
@@ -74,11 +73,12 @@ def main(options: Options) -> None:
         name: matched_level(name, data.train[:MATCHED_ON], options.damage) for name in options.corruptions
     }
     runs = {name: train(options, data, name, level) for name, level in levels.items()}
+    measured_since = time.perf_counter()
     rows = rows_of_tests(options, runs, data)
     tables.write_table(options.out, "corruptions", rows)
     save_strip(options, runs, data)
     reports.redraw_results(options.out)
-    (options.out / "README.md").write_text(report(options, rows, time.perf_counter() - started))
+    (options.out / "README.md").write_text(report(options, runs, data, rows, measured_since))
     print((options.out / "README.md").read_text())
 
 
@@ -167,7 +167,9 @@ def save_strip(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.Image
     np.savez_compressed(options.out / comparisons.STRIP, clean=clean, corruptions=corruptions, **arrays)
 
 
-def report(options: Options, rows: list[Row], seconds: float) -> str:
+def report(
+    options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.ImageData, rows: list[Row], measured_since: float
+) -> str:
     """The README of the results."""
     names = options.corruptions
     psnr = pick(rows, metric="psnr", seed=None)
@@ -201,7 +203,9 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
     seeds = len(options.seeds)
     made = provenance(
         command_line(),
-        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        duration(
+            sum(training_seconds(run, len(data.train) - run.config.holdout) for run in runs.values()), measured_since
+        ),
         f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
     )
     return f"""# Corruptions

@@ -20,7 +20,7 @@ import jax
 import numpy as np
 import tyro
 from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, markdown_table, provenance
+from _report import command_line, duration, markdown_table, provenance, training_seconds
 from _shell import run_script, train_or_resume
 
 import jaxdae
@@ -59,17 +59,19 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains, measures, draws and writes."""
-    started = time.perf_counter()
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     if not options.sizes or not 1 <= min(options.sizes) <= max(options.sizes) <= len(data.train):
         raise jaxdae.InputError(f"sizes {options.sizes} must lie from 1 to the {len(data.train)} images of --dataset")
     for name in options.baselines:
         baselines.require_installed(name)
-    rows = [row for size in options.sizes for row in rows_of_size(options, data, size)]
+    runs = {(size, draw): train(options, data, size, draw) for size in options.sizes for draw in DRAWS}
+    measured_since = time.perf_counter()
+    rows = [row for (size, draw), run in runs.items() for row in curve_rows(run, draw, *images_of(options, data, size))]
+    rows += final_rows(options, data, runs)
     rows += classical_rows(options, data)
     tables.write_table(options.out, "fixed_or_fresh", rows)
     reports.redraw_results(options.out)
-    (options.out / "README.md").write_text(report(options, rows, time.perf_counter() - started))
+    (options.out / "README.md").write_text(report(options, runs, rows, measured_since))
     print((options.out / "README.md").read_text())
 
 
@@ -89,49 +91,59 @@ def classical_rows(options: Options, data: jaxdae.ImageData) -> list[Row]:
     return rows
 
 
-def rows_of_size(options: Options, data: jaxdae.ImageData, size: int) -> list[Row]:
-    """Trains with either noise on the first `size` images: the curves, the final scores and their differences."""
-    rows: list[Row] = []
-    scores = []
+def images_of(options: Options, data: jaxdae.ImageData, size: int) -> jaxdae.ImageData:
+    """What is trained on, and what is measured after every epoch."""
+    return jaxdae.ImageData(data.train[:size], data.test[: options.curve_images])
+
+
+def train(options: Options, data: jaxdae.ImageData, size: int, draw: Draw) -> jaxdae.Run:
+    """Trains with one kind of noise on the first `size` images, or goes on with the run that is there."""
     config = jaxdae.RunConfig(
         dataset=options.dataset,
         noise_levels=(options.level,),
         seeds=options.seeds,
+        draw=draw,
         epochs=max(1, round(options.passes * max(options.sizes) / size)),
     )
-    shared = {"train_images": size, "images_of": "test", "epoch": config.epochs}
-    for draw in DRAWS:
-        part = jaxdae.ImageData(data.train[:size], data.test[: options.curve_images])
-        run = train_or_resume(dataclasses.replace(config, draw=draw), part, options.runs / f"{draw}_{size}")
-        rows += curve_rows(run, draw, part)
-        scores.append(
-            evaluation.evaluate_population(run.params, data.test, np.array([options.level]), config=run.config)[0]
-        )
-        for metric, values in scores[-1].items():
-            keys = shared | {"kind": "final", "model": draw, "metric": metric}
-            for count in sorted({min(TEST_IMAGES, len(data.test)), len(data.test)}):
-                rows += tables.rows_of_seeds(keys, values[0, :, :count].astype(np.float64), options.seeds)
-    for metric in scores[0]:
-        fixed, fresh = (score[metric][0].astype(np.float64) for score in scores)
-        keys = shared | {"kind": "difference", "model": "fixed - fresh", "metric": metric}
-        rows.append(tables.statistics_row(keys, fixed - fresh))
+    return train_or_resume(config, images_of(options, data, size), options.runs / f"{draw}_{size}")
+
+
+def final_rows(options: Options, data: jaxdae.ImageData, runs: dict[tuple[int, Draw], jaxdae.Run]) -> list[Row]:
+    """The scores after the last epoch, and the differences of fixed and fresh noise."""
+    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
+    rows: list[Row] = []
+    for size in options.sizes:
+        scores = {}
+        for draw in DRAWS:
+            run = runs[size, draw]
+            shared = {"train_images": size, "images_of": "test", "epoch": run.config.epochs}
+            levels = np.array([options.level])
+            scores[draw] = evaluation.evaluate_population(run.params, data.test, levels, config=run.config)[0]
+            for metric, values in scores[draw].items():
+                keys = shared | {"kind": "final", "model": draw, "metric": metric}
+                for count in counts:
+                    rows += tables.rows_of_seeds(keys, values[0, :, :count].astype(np.float64), options.seeds)
+        for metric in scores["fixed"]:
+            fixed, fresh = (scores[draw][metric][0].astype(np.float64) for draw in DRAWS)
+            keys = shared | {"kind": "difference", "model": "fixed - fresh", "metric": metric}
+            rows.append(tables.statistics_row(keys, fixed - fresh))
     return rows
 
 
-def curve_rows(run: jaxdae.Run, draw: str, part: jaxdae.ImageData, points: int = 30) -> list[Row]:
+def curve_rows(run: jaxdae.Run, draw: Draw, train: np.ndarray, test: np.ndarray, points: int = 30) -> list[Row]:
     """The logged losses at that many epochs, evenly spaced."""
     shown = {round(epoch) for epoch in np.linspace(1, run.config.epochs, min(points, run.config.epochs))}
     rows = []
     for epoch in sorted(shown):
-        for images_of, logged, images in (("train", "train_bce", part.train), ("test", "val_bce", part.test)):
+        for images_of, logged, images in (("train", "train_bce", train), ("test", "val_bce", test)):
             losses = np.array([[line[logged]] for line in pick(run.history, epoch=epoch)], np.float64)
-            keys = {"kind": "curve", "model": draw, "train_images": len(part.train), "epoch": epoch,
+            keys = {"kind": "curve", "model": draw, "train_images": len(train), "epoch": epoch,
                     "images_of": images_of, "metric": "bce"}  # fmt: skip
             rows += [row | {"images": len(images)} for row in tables.rows_of_seeds(keys, losses, run.config.seeds)]
     return rows
 
 
-def report(options: Options, rows: list[Row], seconds: float) -> str:
+def report(options: Options, runs: dict[tuple[int, Draw], jaxdae.Run], rows: list[Row], measured_since: float) -> str:
     """The README of the results."""
 
     def difference(size: int, metric: str) -> Row:
@@ -179,7 +191,7 @@ def report(options: Options, rows: list[Row], seconds: float) -> str:
     of_few, of_many = signed(difference(few, "psnr"), 2), signed(difference(many, "psnr"), 2)
     made = provenance(
         command_line(),
-        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        duration(sum(training_seconds(run, size) for (size, _), run in runs.items()), measured_since),
         f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
     )
     return f"""# Fixed or fresh noise

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import tyro
 from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, markdown_table, provenance
+from _report import command_line, duration, markdown_table, provenance, training_seconds
 from _shell import run_script, train_or_resume
 
 import jaxdae
@@ -59,10 +59,10 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains, measures, draws and writes."""
-    started = time.perf_counter()
     check_options(options)
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     run = train(options, data)
+    measured_since = time.perf_counter()
     params = run.stacked_params("best")
     scores, identity = evaluation.evaluate_population(
         params, data.test, np.array(options.test_levels), config=run.config
@@ -80,7 +80,7 @@ def main(options: Options) -> None:
     tables.write_table(options.out, "noise_levels", rows)
     save_strip(options, run, data)
     reports.redraw_results(options.out)
-    (options.out / "README.md").write_text(report(options, run, data, rows, time.perf_counter() - started))
+    (options.out / "README.md").write_text(report(options, run, data, rows, measured_since))
     print((options.out / "README.md").read_text())
 
 
@@ -137,7 +137,7 @@ def reference_scores(run: jaxdae.Run, data: jaxdae.ImageData, number: int, image
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list[Row], seconds: float) -> str:
+def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list[Row], measured_since: float) -> str:
     """The README of the results."""
     psnr = pick(rows, metric="psnr", seed=None)
     most, fewest = (f(row["images"] for row in psnr) for f in (max, min))
@@ -156,6 +156,14 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
     differences = sorted(pick(psnr, kind="difference", images=most), key=lambda row: row["test_level"])
     gaps = [[row["model"], f"{row['mean']:+.3f}", f"{row['se_seeds'] or 0:.3f}", f"{row['se_images']:.3f}"]
             for row in differences]  # fmt: skip
+    classical = [name for name in names if name not in trained]
+    beaten = [
+        f"{level:g}"
+        for level in options.test_levels
+        if max(mean(name, level, fewest)["mean"] for name in classical)
+        > max(mean(name, level, fewest)["mean"] for name in trained)
+    ]
+    better = f"At {' and '.join(beaten)} the best of them beats every network." if beaten else ""
     specialists = trained[:-1]
     at_home = [level for level in options.levels if level in options.test_levels]
     wins = [max(specialists, key=lambda model: mean(model, level, most)["mean"]) == str(level) for level in at_home]
@@ -177,7 +185,7 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
     seeds = len(options.seeds)
     made = provenance(
         command_line(),
-        f"{seconds / 60:.0f} minutes, of which training what was left of it to do",
+        duration(training_seconds(run, len(data.train) - run.config.holdout), measured_since),
         f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
     )
     return f"""# Noise levels
@@ -214,7 +222,7 @@ Paired: the same seed, images and noise.
 
 PSNR (dB) on the first {fewest:,} test images. A baseline is tuned on 200 training images at the test level itself
 (linear MMSE is fitted on the others), which the networks are not told. "with curve": its output goes through one
-monotone curve, E[clean | output], since clipped noise is biased.
+monotone curve, E[clean | output], since clipped noise is biased. {better}
 
 All metrics, models and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
 `jaxdae plot {options.out}` draws the figures again.

@@ -18,7 +18,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from _report import command_line, markdown_table, provenance
+from _report import command_line, markdown_table, provenance, training_seconds
 from _shell import run_script, train_or_resume
 
 import jaxdae
@@ -92,7 +92,7 @@ def draw(run: jaxdae.Run, data: jaxdae.ImageData, reference: list[dict], out: Pa
 def report(run: jaxdae.Run, rows: list[dict], reference: list[dict], examples: int, test_images: int) -> str:
     """The README of the results."""
     epochs = run.config.epochs
-    seconds = sum(examples / line["images_per_second"] for line in run.history)
+    seconds = training_seconds(run, examples)
     names = ["noisy input (identity)", f"denoised, after {epochs} epochs"]
     table = markdown_table(
         ["", "BCE", "MSE", "PSNR (dB)", "SSIM"],
