@@ -14,6 +14,7 @@ from jaxdae.tables import Row, experiment_of, pick, read_table
 STRIP = "strip.npz"
 """The images of a strip, by the names of the arguments of `strip` or `corruption_strip`."""
 UNITS = {"psnr": "PSNR (dB)", "ssim": "SSIM", "bce": "BCE (nats per pixel)", "mse": "MSE"}
+LOWER_IS_BETTER = ("bce", "mse")
 BEST_BASELINES = {"gaussian, with curve": "--", "linear_mmse, with curve": "-."}
 
 
@@ -33,7 +34,7 @@ def draw_all(folder: Path) -> dict[str, Figure]:
 
 
 def level_matrix(rows: Sequence[Row], *, metric: str = "psnr") -> Figure:
-    """Training level x test level as a heat map; the best of every test level is framed."""
+    """Training level x test level as a heat map; the best of every test level is bold."""
     rows = _of_most_images(pick(rows, metric=metric, seed=None))
     models = [*_models(rows, "specialist"), *_models(rows, "generalist")]
     levels = sorted({row["test_level"] for row in rows})
@@ -63,7 +64,7 @@ def _heat_map(means: np.ndarray, models: Sequence[str], tests: Sequence[str], me
     axes.set_xticks(range(len(tests)), tests)
     axes.set_yticks(range(len(models)), models)
     middle = (means.min() + means.max()) / 2
-    best = means.argmin(0) if metric in ("bce", "mse") else means.argmax(0)
+    best = means.argmin(0) if metric in LOWER_IS_BETTER else means.argmax(0)
     digits = ".2f" if metric == "psnr" else ".4g"
     for (i, j), value in np.ndenumerate(means):
         style: dict[str, Any] = {
@@ -81,7 +82,8 @@ def level_curves(rows: Sequence[Row], *, metric: str = "psnr") -> Figure:
     rows = _of_fewest_images(pick(rows, metric=metric, seed=None))
     specialists, generalists = _models(rows, "specialist"), _models(rows, "generalist")
     levels = sorted({row["test_level"] for row in rows})
-    best = [max(_mean(rows, model, level) for model in specialists) for level in levels]
+    best_of = min if metric in LOWER_IS_BETTER else max
+    best = [best_of(_mean(rows, model, level) for model in specialists) for level in levels]
     figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     colors = dict(zip(specialists, colormaps["viridis"](np.linspace(0, 0.9, len(specialists))), strict=True))

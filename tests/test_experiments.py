@@ -16,7 +16,10 @@ EXPERIMENTS = Path(__file__).parent.parent / "experiments"
         ("noise_levels.py --generalist 0.5", "generalist 0.5 is no range of levels; write low:high, as 0:1"),
         ("noise_levels.py --baselines medain", "baseline 'medain' is not known; did you mean median?"),
         ("corruptions.py --corruptions masking", "must be at least two different ones"),
-        ("corruptions.py --corruptions masking gaussian --damage 5", "damage 5 dB is out of range: masking noise takes"),
+        (
+            "corruptions.py --corruptions masking gaussian --damage 5",
+            "damage 5 dB is out of range: masking noise takes",
+        ),
         ("fixed_or_fresh.py --sizes 100 2000", "sizes (100, 2000) must lie from 1 to the 1500 images of --dataset"),
     ],
 )
