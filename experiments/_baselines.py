@@ -13,11 +13,22 @@ import numpy as np
 import jaxdae
 from jaxdae import baselines, evaluation, noise
 
-BASELINES = ("identity", "median", "gaussian", "wiener", "tv", "nlm", "wavelet", "linear_mmse")
+BASELINES = ("median", "gaussian", "wiener", "tv", "nlm", "wavelet", "linear_mmse")
 TEST_IMAGES = 1_000
 """The first test images: all of them would take hours."""
 
 Scores = dict[str, Any]
+
+
+def require_installed(names: Sequence[str]) -> None:
+    """Raises InputError unless all baselines are known and could be used."""
+    for name in names:
+        baselines.require_installed(name)
+
+
+def image_counts(data: jaxdae.ImageData) -> list[int]:
+    """Over how many of the first test images statistics are made: as many as the baselines see, and all."""
+    return sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
 
 
 def baseline_scores(
@@ -25,12 +36,13 @@ def baseline_scores(
 ) -> list[dict[str, Scores]]:
     """What every baseline, raw and "with curve", scores in every test: the noise of a configuration, at a level.
 
-    Each is tuned on training images with the very noise of the test.
+    Each is tuned on training images with noise of that kind and level. Identity has no rows here.
     """
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the workers: there is one for every core
     clean, test_images = (images.astype(np.float32) / 255 for images in (data.train, data.test[:TEST_IMAGES]))
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     found = []
-    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, _one_thread) as pool:
+    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
         for config, level in tests:
             drawn = _training_noise(clean, level, config)
             noisy = np.asarray(evaluation.noisy_examples(data.test[: len(test_images)], level, config=config))
@@ -51,10 +63,6 @@ def _training_noise(clean: np.ndarray, level: float, config: jaxdae.RunConfig) -
 def _some(name: str, images: np.ndarray) -> np.ndarray:
     """Only linear MMSE is fitted on more than the tuning images."""
     return images if name == "linear_mmse" else images[: baselines.TUNING_IMAGES]
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def _measure(

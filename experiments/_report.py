@@ -10,13 +10,14 @@ from pathlib import Path
 import jax
 
 import jaxdae
+from jaxdae.tables import Row
 
-LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-image")
 
 
 def provenance(command: str, duration: str, seed: str) -> str:
     """The command, its duration, the seeds, the versions and the hardware, as a Markdown list."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    versions = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES if _version(name))
     device = jax.devices()[0]
     hardware = f"{os.cpu_count()} cores of {_processor()}"
     if device.platform != "cpu":
@@ -39,20 +40,33 @@ def command_line() -> str:
 
 
 def training_seconds(run: jaxdae.Run, examples: int) -> float:
-    """How long the training of a run on so many examples took, by its log."""
+    """How long the training of a run on so many examples took, by its log: without validation and checkpoints."""
     return sum(examples / line["images_per_second"] for line in run.history)
 
 
 def duration(trainings: float, measured_since: float) -> str:
     """The seconds of training, and those since a time of `time.perf_counter`, in words."""
     measuring = time.perf_counter() - measured_since
-    return f"{trainings / 60:.0f} minutes of training, {measuring / 60:.0f} of measuring"
+    return f"{trainings / 60:.0f} minutes of training steps, {measuring / 60:.0f} of measuring at the end"
+
+
+def mean_and_error(row: Row, digits: int, sign: str = "") -> str:
+    """The mean of a table row, ± its standard error over seeds, or over images where there is one seed."""
+    error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
+    return f"{row['mean']:{sign}.{digits}f} ± {error:.{digits}f}"
 
 
 def markdown_table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

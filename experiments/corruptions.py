@@ -23,19 +23,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, duration, markdown_table, provenance, training_seconds
-from _shell import run_script, train_or_resume
+from _baselines import BASELINES, baseline_scores, image_counts, require_installed
+from _report import command_line, duration, markdown_table, mean_and_error, provenance, training_seconds
+from _shell import require_same_settings, run_script, train_or_resume
 
 import jaxdae
-from jaxdae import baselines, comparisons, evaluation, metrics, noise, reports, tables
-from jaxdae.config import HIGHEST_LEVEL, PRESETS, CorruptionName
+from jaxdae import comparisons, evaluation, metrics, noise, reports, tables
+from jaxdae.config import HIGHEST_LEVEL, CorruptionName, preset
 from jaxdae.tables import Row, pick
 
 MATCHED_ON = 1_000
 """The first training images, on which the levels are set."""
 LEAST_DAMAGE = 60
-"""In dB: one step of 255."""
+"""In dB: a quarter of a grey level."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,13 +66,15 @@ def main(options: Options) -> None:
     """Sets the levels, trains, measures, draws and writes."""
     if len(set(options.corruptions)) < max(2, len(options.corruptions)):
         raise jaxdae.InputError(f"corruptions {options.corruptions} must be at least two different ones")
-    for name in options.baselines:
-        baselines.require_installed(name)
+    require_installed(options.baselines)
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     levels: dict[str, float] = {
         name: matched_level(name, data.train[:MATCHED_ON], options.damage) for name in options.corruptions
     }
-    runs = {name: train(options, data, name, level) for name, level in levels.items()}
+    configs = {name: configuration(options, data, name, level) for name, level in levels.items()}
+    for name, config in configs.items():
+        require_same_settings(config, options.runs / name)
+    runs = {name: train_or_resume(config, data, options.runs / name) for name, config in configs.items()}
     measured_since = time.perf_counter()
     rows = rows_of_tests(options, runs, data)
     tables.write_table(options.out, "corruptions", rows)
@@ -108,18 +110,17 @@ def noisy_psnr(images: Any, level: float, *, corruption: str) -> Any:
     return metrics.psnr(noisy, clean).mean()
 
 
-def train(options: Options, data: jaxdae.ImageData, corruption: str, level: float) -> jaxdae.Run:
-    """Trains the denoisers of one corruption, or goes on with the run that is there."""
-    recipe = {key: value for key, value in PRESETS["fast"].items() if key != "dataset"}
-    fields = {
-        "dataset": options.dataset,
-        "corruption": corruption,
-        "noise_levels": (level,),
-        "seeds": options.seeds,
-        "epochs": options.epochs,
-        "holdout": len(data.train) // 6,
-    }
-    return train_or_resume(jaxdae.RunConfig.from_dict(recipe | fields), data, options.runs / corruption)
+def configuration(options: Options, data: jaxdae.ImageData, corruption: str, level: float) -> jaxdae.RunConfig:
+    """The training of the denoisers of one corruption."""
+    return preset(
+        "fast",
+        dataset=options.dataset,
+        corruption=corruption,
+        noise_levels=(level,),
+        seeds=options.seeds,
+        epochs=options.epochs,
+        holdout=len(data.train) // 6,
+    )
 
 
 def rows_of_tests(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.ImageData) -> list[Row]:
@@ -127,7 +128,7 @@ def rows_of_tests(options: Options, runs: dict[str, jaxdae.Run], data: jaxdae.Im
     params = [run.stacked_params("best") for run in runs.values()]
     together = jax.tree.map(lambda *models: np.concatenate(models), *params)
     rows: list[Row] = []
-    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
+    counts = image_counts(data)
     tests = [(run.config, float(run.config.noise_levels[0])) for run in runs.values()]
     classical = baseline_scores(options.baselines, data, tests)
     for own, (test, run) in enumerate(runs.items()):
@@ -178,19 +179,15 @@ def report(
     def score(model: str, test: str, images: int = most) -> Row:
         return pick(psnr, model=model, test_corruption=test, images=images)[0]
 
-    def cell(row: Row, sign: str = "") -> str:
-        error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
-        return f"{row['mean']:{sign}.2f} ± {error:.2f}"
-
     def behind(name: str) -> float:
         away = [score(f"{name} - {test}", test)["mean"] for test in names if test != name]
         return float(np.mean(away))
 
-    matrix = [[name, *(cell(score(name, test)) for test in names)] for name in names]
+    matrix = [[name, *(mean_and_error(score(name, test), 2) for test in names)] for name in names]
     inputs = ["noisy images", *(f"{score('identity', test)['mean']:.2f}" for test in names)]
     levels = ["level", *(f"{score('identity', test)['test_level']:g}" for test in names)]
     gaps = [
-        [name, *("" if test == name else cell(score(f"{name} - {test}", test), "+") for test in names)]
+        [name, *("" if test == name else mean_and_error(score(f"{name} - {test}", test), 2, "+") for test in names)]
         for name in names
     ]
     at_home = sum(max(names, key=lambda name: score(name, test)["mean"]) == test for test in names)
@@ -213,8 +210,8 @@ def report(
 What does a denoiser that was trained on one corruption know of the others, at equal damage?
 
 On {at_home} of {len(names)} corruptions the denoiser that was trained on it is the best. Away from home the one trained
-on {widest} stays nearest to the others' own, {-behind(widest):.1f} dB behind on average, and the one trained on
-{narrowest} falls furthest, {-behind(narrowest):.1f} dB.
+on {widest} stays nearest to the others' own, {behind(widest):+.1f} dB on average, and the one trained on {narrowest}
+falls furthest, {behind(narrowest):+.1f} dB.
 
 ![training corruption x test corruption](matrix.png)
 

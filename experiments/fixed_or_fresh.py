@@ -4,7 +4,7 @@
     python experiments/fixed_or_fresh.py --dataset digits --sizes 100 1500 --passes 20 --seeds 0 1  # two minutes
 
 Trains the classic experiment's model with either noise on fewer and more training images, with several seeds and the
-same number of steps (resumed if it was stopped). Writes results/fixed_or_fresh/.
+same number of images seen (resumed if it was stopped). Writes results/fixed_or_fresh/.
 """
 
 # ruff: noqa: E402
@@ -19,9 +19,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, duration, markdown_table, provenance, training_seconds
-from _shell import run_script, train_or_resume
+from _baselines import BASELINES, TEST_IMAGES, baseline_scores, image_counts, require_installed
+from _report import command_line, duration, markdown_table, mean_and_error, provenance, training_seconds
+from _shell import require_same_settings, run_script, train_or_resume
 
 import jaxdae
 from jaxdae import baselines, evaluation, reports, tables
@@ -62,9 +62,18 @@ def main(options: Options) -> None:
     data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
     if not options.sizes or not 1 <= min(options.sizes) <= max(options.sizes) <= len(data.train):
         raise jaxdae.InputError(f"sizes {options.sizes} must lie from 1 to the {len(data.train)} images of --dataset")
-    for name in options.baselines:
-        baselines.require_installed(name)
-    runs = {(size, draw): train(options, data, size, draw) for size in options.sizes for draw in DRAWS}
+    for name in ("passes", "curve_images"):
+        if getattr(options, name) < 1:
+            raise jaxdae.InputError(f"{name} {getattr(options, name)} must be at least 1")
+    require_installed(options.baselines)
+    configs = {(size, draw): configuration(options, size, draw) for size in options.sizes for draw in DRAWS}
+    folders = {(size, draw): options.runs / f"{draw}_{size}" for size, draw in configs}
+    for key, config in configs.items():
+        require_same_settings(config, folders[key])
+    runs = {
+        (size, draw): train_or_resume(config, images_of(options, data, size), folders[size, draw])
+        for (size, draw), config in configs.items()
+    }
     measured_since = time.perf_counter()
     rows = [row for (size, draw), run in runs.items() for row in curve_rows(run, draw, *images_of(options, data, size))]
     rows += final_rows(options, data, runs)
@@ -76,18 +85,18 @@ def main(options: Options) -> None:
 
 
 def classical_rows(options: Options, data: jaxdae.ImageData) -> list[Row]:
-    """The noisy images and the baselines, which are tuned on all training images."""
+    """The noisy images and the baselines, of which only linear MMSE is fitted on more than the tuning images."""
     config = jaxdae.RunConfig(dataset=options.dataset)
     noisy = evaluation.noisy_examples(data.test, options.level, config=config)
     identity = jax.device_get(evaluation.evaluate_identity(noisy, data.test.astype(np.float32) / 255))
     [classical] = baseline_scores(options.baselines, data, [(config, options.level)])
     shared = {"train_images": None, "images_of": "test", "epoch": None}
-    rows = tables.rows_of_images(
-        shared | {"kind": "identity", "model": "identity"}, identity, sorted({min(TEST_IMAGES, len(noisy)), len(noisy)})
-    )
+    counts = image_counts(data)
+    rows = tables.rows_of_images(shared | {"kind": "identity", "model": "identity"}, identity, counts)
     for name, scores in classical.items():
-        keys = shared | {"kind": "baseline", "model": name, "train_images": len(data.train)}
-        rows += tables.rows_of_images(keys, scores, [min(TEST_IMAGES, len(noisy))])
+        fitted_on = len(data.train) if name.startswith("linear_mmse") else baselines.TUNING_IMAGES
+        keys = shared | {"kind": "baseline", "model": name, "train_images": fitted_on}
+        rows += tables.rows_of_images(keys, scores, counts[:1])
     return rows
 
 
@@ -96,21 +105,20 @@ def images_of(options: Options, data: jaxdae.ImageData, size: int) -> jaxdae.Ima
     return jaxdae.ImageData(data.train[:size], data.test[: options.curve_images])
 
 
-def train(options: Options, data: jaxdae.ImageData, size: int, draw: Draw) -> jaxdae.Run:
-    """Trains with one kind of noise on the first `size` images, or goes on with the run that is there."""
-    config = jaxdae.RunConfig(
+def configuration(options: Options, size: int, draw: Draw) -> jaxdae.RunConfig:
+    """The training with one kind of noise on the first `size` images."""
+    return jaxdae.RunConfig(
         dataset=options.dataset,
         noise_levels=(options.level,),
         seeds=options.seeds,
         draw=draw,
         epochs=max(1, round(options.passes * max(options.sizes) / size)),
     )
-    return train_or_resume(config, images_of(options, data, size), options.runs / f"{draw}_{size}")
 
 
 def final_rows(options: Options, data: jaxdae.ImageData, runs: dict[tuple[int, Draw], jaxdae.Run]) -> list[Row]:
     """The scores after the last epoch, and the differences of fixed and fresh noise."""
-    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
+    counts = image_counts(data)
     rows: list[Row] = []
     for size in options.sizes:
         scores = {}
@@ -157,10 +165,6 @@ def report(options: Options, runs: dict[tuple[int, Draw], jaxdae.Run], rows: lis
         found = pick(rows, kind="final", train_images=size, model=model, metric=metric, images=images, seed=None)
         return found[0]["mean"]
 
-    def signed(row: Row, digits: int) -> str:
-        error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
-        return f"{row['mean']:+.{digits}f} ± {error:.{digits}f}"
-
     few, many = (f(options.sizes) for f in (min, max))
     tested = difference(few, "bce")["images"]
     lines = [
@@ -169,9 +173,9 @@ def report(options: Options, runs: dict[tuple[int, Draw], jaxdae.Run], rows: lis
             f"{difference(size, 'bce')['epoch']:,}",
             *(f"{last(size, draw, 'train'):.4f}" for draw in DRAWS),
             *(f"{final(size, draw, 'bce', tested):.4f}" for draw in DRAWS),
-            signed(difference(size, "bce"), 4),
+            mean_and_error(difference(size, "bce"), 4, "+"),
             *(f"{final(size, draw, 'psnr', tested):.2f}" for draw in DRAWS),
-            signed(difference(size, "psnr"), 3),
+            mean_and_error(difference(size, "psnr"), 3, "+"),
         ]
         for size in sorted(options.sizes)
     ]
@@ -187,8 +191,8 @@ def report(options: Options, runs: dict[tuple[int, Draw], jaxdae.Run], rows: lis
         for size in sorted(options.sizes)
         for draw in DRAWS
     ]
-    seeds, baseline_size = len(options.seeds), max(row["train_images"] or 0 for row in rows)
-    of_few, of_many = signed(difference(few, "psnr"), 2), signed(difference(many, "psnr"), 2)
+    seeds = len(options.seeds)
+    of_few, of_many = (mean_and_error(difference(size, "psnr"), 3, "+") for size in (few, many))
     made = provenance(
         command_line(),
         duration(sum(training_seconds(run, size) for (size, _), run in runs.items()), measured_since),
@@ -214,8 +218,8 @@ test figures are over {tested:,} images with the same noise for all, the curves 
 
 {markdown_table(["", "PSNR (dB)"], beside)}
 
-On the first {compared:,} test images. A baseline is tuned on 200 training images (linear MMSE is fitted on the others,
-of {baseline_size:,}). "with curve": its output goes through one monotone curve, E[clean | output].
+On the first {compared:,} test images. A baseline is tuned on 200 training images (linear MMSE is fitted on all the
+others of the dataset). "with curve": its output goes through one monotone curve, E[clean | output].
 
 All metrics and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
 `jaxdae plot {options.out}` draws the figure again.

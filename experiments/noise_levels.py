@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import tyro
-from _baselines import BASELINES, TEST_IMAGES, baseline_scores
-from _report import command_line, duration, markdown_table, provenance, training_seconds
+from _baselines import BASELINES, baseline_scores, image_counts, require_installed
+from _report import command_line, duration, markdown_table, mean_and_error, provenance, training_seconds
 from _shell import run_script, train_or_resume
 
 import jaxdae
-from jaxdae import baselines, comparisons, evaluation, reports, tables
-from jaxdae.config import PRESETS, check_level, level_range
+from jaxdae import comparisons, evaluation, reports, tables
+from jaxdae.config import check_level, level_range, preset
 from jaxdae.tables import Row, pick
 
 
@@ -67,7 +67,7 @@ def main(options: Options) -> None:
     scores, identity = evaluation.evaluate_population(
         params, data.test, np.array(options.test_levels), config=run.config
     )
-    counts = sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
+    counts = image_counts(data)
     rows = tables.rows_of_population(run.config, options.test_levels, scores, counts)
     for i, level in enumerate(options.test_levels):
         keys = {"kind": "identity", "model": "identity", "test_level": level}
@@ -94,21 +94,22 @@ def check_options(options: Options) -> None:
         raise jaxdae.InputError(f"generalist {options.generalist} is no range of levels; write low:high, as 0:1")
     if not set(options.levels) & set(options.test_levels):
         raise jaxdae.InputError(f"no training level {options.levels} is among the test levels {options.test_levels}")
-    for name in options.baselines:
-        baselines.require_installed(name)
+    if len(options.levels) < 2:
+        raise jaxdae.InputError(f"levels {options.levels} must be at least two, to be compared")
+    require_installed(options.baselines)
 
 
 def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
     """Trains the population, or goes on with the run that is there."""
-    recipe = {key: value for key, value in PRESETS["fast"].items() if key != "dataset"}
-    fields = {
-        "dataset": options.dataset,
-        "noise_levels": (*options.levels, options.generalist),
-        "seeds": options.seeds,
-        "epochs": options.epochs,
-        "holdout": len(data.train) // 6,
-    }
-    return train_or_resume(jaxdae.RunConfig.from_dict(recipe | fields), data, options.run)
+    config = preset(
+        "fast",
+        dataset=options.dataset,
+        noise_levels=(*options.levels, options.generalist),
+        seeds=options.seeds,
+        epochs=options.epochs,
+        holdout=len(data.train) // 6,
+    )
+    return train_or_resume(config, data, options.run)
 
 
 def save_strip(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, digits: int = 2) -> None:
@@ -146,16 +147,16 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
     def mean(model: str, level: float, images: int) -> Row:
         return pick(psnr, model=model, test_level=level, images=images)[0]
 
-    def cell(row: Row) -> str:
-        return f"{row['mean']:.2f} ± {row['se_seeds'] or row['se_images']:.2f}"
-
     levels = [f"{level:g}" for level in options.test_levels]
-    matrix = [[model, *(cell(mean(model, level, most)) for level in options.test_levels)] for model in trained]
+    matrix = [
+        [model, *(mean_and_error(mean(model, level, most), 2) for level in options.test_levels)] for model in trained
+    ]
     names = ["identity", *dict.fromkeys(row["model"] for row in psnr if row["kind"] == "baseline"), *trained]
     beside = [[name, *(f"{mean(name, level, fewest)['mean']:.2f}" for level in options.test_levels)] for name in names]
     differences = sorted(pick(psnr, kind="difference", images=most), key=lambda row: row["test_level"])
-    gaps = [[row["model"], f"{row['mean']:+.3f}", f"{row['se_seeds'] or 0:.3f}", f"{row['se_images']:.3f}"]
-            for row in differences]  # fmt: skip
+    errors = [["" if row[name] is None else f"{row[name]:.3f}" for name in ("se_seeds", "se_images")]
+              for row in differences]  # fmt: skip
+    gaps = [[row["model"], f"{row['mean']:+.3f}", *both] for row, both in zip(differences, errors, strict=True)]
     classical = [name for name in names if name not in trained]
     beaten = [
         f"{level:g}"
@@ -167,7 +168,7 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
     specialists = trained[:-1]
     at_home = [level for level in options.levels if level in options.test_levels]
     wins = [max(specialists, key=lambda model: mean(model, level, most)["mean"]) == str(level) for level in at_home]
-    worst = min(differences, key=lambda row: row["mean"])
+    worst, best = (f(differences, key=lambda row: row["mean"]) for f in (min, max))
     falls = [(level, mean(str(level), level, most)["mean"] - mean(str(far), level, most)["mean"], far)
              for level in at_home for far in options.levels]  # fmt: skip
     widest = max(falls, key=lambda fall: fall[1])
@@ -192,9 +193,10 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
 
 How far does a denoiser carry beyond the noise level that it was trained at, and what does one for all levels cost?
 
-In {sum(wins)} of {len(wins)} cases the specialist of a level is the best specialist there; away from home they fall
-off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. One generalist for all levels
-({options.generalist}) loses at most {-worst["mean"]:.2f} dB to the specialist of the level ({worst["model"]}).
+In {sum(wins)} of {len(wins)} cases the specialist of a level is the best specialist there; away from home they fall off:
+at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. Against the specialist of the level, one
+generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its best, and
+{worst["mean"]:+.2f} dB at {worst["test_level"]:g}, its worst.
 {check}
 ![PSNR against the test level](curves.png)
 

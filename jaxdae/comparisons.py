@@ -27,7 +27,7 @@ def draw_all(folder: Path) -> dict[str, Figure]:
     rows = read_table(folder)
     experiment = experiment_of(rows)
     figures = {name: draw(rows) for name, draw in FIGURES[experiment].items()}
-    if (folder / STRIP).exists():
+    if experiment in STRIPS and (folder / STRIP).exists():
         with np.load(folder / STRIP) as arrays:
             figures["strip"] = STRIPS[experiment](**arrays)
     return figures

@@ -35,7 +35,8 @@ def denoise(run: Run, noisy: Any, *, member: int | None = None, checkpoint: Chec
         checkpoint: its last parameters, or those of its best epoch.
 
     Returns:
-        The denoised images, of the same shape and scale. A model of one channel treats each channel by itself.
+        The denoised images, of the same shape and scale (which a linear or residual head may leave). A model of one
+        channel treats each channel by itself.
 
     Raises:
         InputError: the images have another shape, type or range, or the model does not exist.

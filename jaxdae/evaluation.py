@@ -31,7 +31,8 @@ def evaluate(params: Any, noisy: Images, clean: Images, *, model: ConvAutoencode
         model: the Flax module.
 
     Returns:
-        `bce` (nats), `mse`, `psnr` (dB; the error floored at metrics.LEAST_MSE) and `ssim` of every image.
+        `bce` (nats; without logits as in `evaluate_identity`), `mse`, `psnr` (dB; the error floored at
+        metrics.LEAST_MSE) and `ssim` of every image.
     """
     return in_batches(lambda params, n, c: _score_model(params, n, c, model=model), params, noisy, clean)
 

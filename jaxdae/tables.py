@@ -14,7 +14,7 @@
 | images          | that were measured, the first of the dataset                                                  |
 | seeds           | how many trainings the mean is over                                                           |
 | mean            | over images and seeds                                                                         |
-| se_images       | its standard error over images (of their means over the seeds)                                |
+| se_images       | its standard error over images (of their means over the seeds); empty in curves               |
 | se_seeds        | its standard error over seeds; empty where there is one                                       |
 
 Each experiment has those of the columns that it needs (`COLUMNS`). Its kinds are, besides `identity` (the noisy images)
