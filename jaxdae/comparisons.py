@@ -127,7 +127,7 @@ def learning_curves(rows: Sequence[Row], *, metric: str = "bce") -> Figure:
         axes.set(xlabel="epoch", title=f"{size:,} training images")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axes.grid(alpha=0.3)
-    late = [row["mean"] for row in rows if row["epoch"] > 0.2 * _last_epoch(rows, row["train_images"])]
+    late = [row["mean"] for row in rows if 3 * row["epoch"] > _last_epoch(rows, row["train_images"])]
     margin = 0.05 * (max(late) - min(late))
     panels[0].set(ylabel=UNITS[metric], ylim=(min(late) - margin, max(late) + margin))
     panels[-1].legend(fontsize="small")
