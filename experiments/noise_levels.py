@@ -194,8 +194,8 @@ def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list
 How far does a denoiser carry beyond the noise level that it was trained at, and what does one for all levels cost?
 
 In {sum(wins)} of {len(wins)} cases the specialist of a level is the best specialist there; away from home they fall
-off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. Against the specialist of the level,
-one generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its best, and
+off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. Against the specialist of the
+level, one generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its best, and
 {worst["mean"]:+.2f} dB at {worst["test_level"]:g}, its worst.
 {check}
 ![PSNR against the test level](curves.png)
