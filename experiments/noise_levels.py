@@ -195,8 +195,8 @@ How far does a denoiser carry beyond the noise level that it was trained at, and
 
 In {sum(wins)} of {len(wins)} cases the specialist of a level is the best specialist there; away from home they fall
 off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. Against the specialist of the
-level, one generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its best, and
-{worst["mean"]:+.2f} dB at {worst["test_level"]:g}, its worst.
+level, one generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its
+best, and {worst["mean"]:+.2f} dB at {worst["test_level"]:g}, its worst.
 {check}
 ![PSNR against the test level](curves.png)
 
