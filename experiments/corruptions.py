@@ -176,27 +176,30 @@ def report(
     psnr = pick(rows, metric="psnr", seed=None)
     most, fewest = (f(row["images"] for row in psnr) for f in (max, min))
 
-    def score(model: str, test: str, images: int = most) -> Row:
-        return pick(psnr, model=model, test_corruption=test, images=images)[0]
+    def score(kind: str, model: str, test: str, images: int = most) -> Row:
+        return pick(psnr, kind=kind, model=model, test_corruption=test, images=images)[0]
+
+    def difference(name: str, test: str) -> Row:
+        return score("difference", f"{name} - {test}", test)
 
     def behind(name: str) -> float:
-        away = [score(f"{name} - {test}", test)["mean"] for test in names if test != name]
-        return float(np.mean(away))
+        return float(np.mean([difference(name, test)["mean"] for test in names if test != name]))
 
-    matrix = [[name, *(mean_and_error(score(name, test), 2) for test in names)] for name in names]
-    inputs = ["noisy images", *(f"{score('identity', test)['mean']:.2f}" for test in names)]
-    levels = ["level", *(f"{score('identity', test)['test_level']:g}" for test in names)]
+    matrix = [[name, *(mean_and_error(score("denoiser", name, test), 2) for test in names)] for name in names]
+    inputs = ["noisy images", *(f"{score('identity', 'identity', test)['mean']:.2f}" for test in names)]
+    levels = ["level", *(f"{score('identity', 'identity', test)['test_level']:g}" for test in names)]
     gaps = [
-        [name, *("" if test == name else mean_and_error(score(f"{name} - {test}", test), 2, "+") for test in names)]
+        [name, *("" if test == name else mean_and_error(difference(name, test), 2, "+") for test in names)]
         for name in names
     ]
-    at_home = sum(max(names, key=lambda name: score(name, test)["mean"]) == test for test in names)
+    at_home = sum(max(names, key=lambda name: score("denoiser", name, test)["mean"]) == test for test in names)
     widest, narrowest = max(names, key=behind), min(names, key=behind)
-    classical = ["identity", *dict.fromkeys(row["model"] for row in psnr if row["kind"] == "baseline")]
+    denoisers = dict.fromkeys((row["kind"], row["model"]) for row in psnr if row["kind"] != "difference")
     beside = [
-        [label, *(f"{score(name, test, fewest)['mean']:.2f}" for test in names)]
-        for label, name in (*zip(classical, classical, strict=True), *((f"trained on {name}", name) for name in names))
-    ]
+        [f"trained on {name}" if kind == "denoiser" else name,
+         *(f"{score(kind, name, test, fewest)['mean']:.2f}" for test in names)]
+        for kind, name in denoisers
+    ]  # fmt: skip
     seeds = len(options.seeds)
     made = provenance(
         command_line(),
