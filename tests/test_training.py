@@ -131,6 +131,7 @@ def test_best_keeps_the_parameters_of_the_lowest_validation_loss():
     states, best = training.finish_epoch(states, best, jnp.array([0.3, jnp.nan]), 1)
     later = states.replace(params=jax.tree.map(lambda x: x + 1, states.params))
     later, best = training.finish_epoch(later, best, jnp.array([0.4, 0.2]), 2)
+    later, best = training.finish_epoch(later, best, jnp.float32([0.3, 0.2]), 3)  # a tie: the earlier epoch stays
     assert best.epoch.tolist() == [1, 2]
     np.testing.assert_allclose(best.loss, [0.3, 0.2])
     bias = best.params["output"]["bias"]
