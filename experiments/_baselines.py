@@ -1,73 +1,85 @@
-"""The classical denoisers that stand in every comparison, measured on all cores."""
+"""Classical denoisers for comparison, measured on all cores."""
 
 import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _tables import Scores, one_seed
 
 import jaxdae
-from jaxdae import baselines, evaluation, noise
+from jaxdae import metrics, rng
+from jaxdae.data.source import to_unit
+from jaxdae.evaluation import baselines
+from jaxdae.noise import check_noise, corrupt_batch
 
 BASELINES = ("median", "gaussian", "wiener", "tv", "nlm", "wavelet", "linear_mmse")
 TEST_IMAGES = 1_000
-"""The first test images: all of them would take hours."""
-
-Scores = dict[str, Any]
+"""Baselines are measured on the first test images: all of them would take hours."""
 
 
 def require_installed(names: Sequence[str]) -> None:
-    """Raises InputError unless all baselines are known and could be used."""
+    """Raises InputError unless all baselines are known and can be used."""
     for name in names:
         baselines.require_installed(name)
 
 
 def image_counts(data: jaxdae.ImageData) -> list[int]:
-    """Over how many of the first test images statistics are made: as many as the baselines see, and all."""
+    """The numbers of first test images for statistics: as many as for the baselines, and all."""
     return sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
 
 
 def baseline_scores(
-    names: Sequence[str], data: jaxdae.ImageData, tests: Sequence[tuple[jaxdae.RunConfig, float]]
+    names: Sequence[str], data: jaxdae.ImageData, tests: Sequence[jaxdae.Noise]
 ) -> list[dict[str, Scores]]:
-    """What every baseline, raw and "with curve", scores in every test: the noise of a configuration, at a level.
+    """For every test noise, the scores of every baseline, raw and calibrated.
 
-    Each is tuned on training images with noise of that kind and level. Identity has no rows here.
+    Each is tuned on training images with that noise. The identity has no rows here.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the workers: there is one for every core
-    clean, test_images = (images.astype(np.float32) / 255 for images in (data.train, data.test[:TEST_IMAGES]))
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, one for every core
+    clean, test_images = data.train.astype(np.float32) / 255, data.test[:TEST_IMAGES].astype(np.float32) / 255
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     found = []
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
-        for config, level in tests:
-            drawn = _training_noise(clean, level, config)
-            noisy = np.asarray(evaluation.noisy_examples(data.test[: len(test_images)], level, config=config))
-            futures = [pool.submit(_measure, name, _some(name, clean), _some(name, drawn), noisy, test_images)
-                       for name in names if name != "identity"]  # fmt: skip
+        for noise in tests:
+            train_noisy = np.asarray(training_noise(noise, data.train))
+            test_noisy = np.asarray(jaxdae.noisy_examples(data.test[:TEST_IMAGES], noise))
+            futures = [
+                pool.submit(_measure, name, _share(name, clean), _share(name, train_noisy), test_noisy, test_images)
+                for name in names
+                if name != "identity"
+            ]
             found.append({label: scores for future in futures for label, scores in future.result().items()})
     return found
 
 
-def _training_noise(clean: np.ndarray, level: float, config: jaxdae.RunConfig) -> np.ndarray:
-    index, seed = jnp.arange(len(clean)), jnp.uint32(0)
-    drawn = noise.corrupt_examples(
-        seed, jnp.asarray(clean), index, level, level, corruption=config.corruption, clip=config.clip
-    )
-    return np.asarray(drawn)
+def training_noise(noise: jaxdae.Noise, images: np.ndarray) -> jax.Array:
+    """8-bit training images made noisy once, with the draws of seed 0.
+
+    Raises:
+        InputError: the noise is not allowed.
+    """
+    return _training_noise(check_noise(noise), images)
 
 
-def _some(name: str, images: np.ndarray) -> np.ndarray:
-    """Only linear MMSE is fitted on more than the tuning images."""
+@rng.pinned()
+@jax.jit
+def _training_noise(noise: jaxdae.Noise, images: jax.Array) -> jax.Array:
+    draws = rng.Draws(jnp.uint32(0), jnp.uint32(rng.ONCE), jnp.arange(len(images)))
+    return corrupt_batch(noise, draws, to_unit(images))[0]
+
+
+def _share(name: str, images: np.ndarray) -> np.ndarray:
+    """The training images of a baseline: only linear MMSE is fitted on more than the tuning images."""
     return images if name == "linear_mmse" else images[: baselines.TUNING_IMAGES]
 
 
 def _measure(
-    name: str, clean: np.ndarray, drawn: np.ndarray, noisy: np.ndarray, test_images: np.ndarray
+    name: str, clean: np.ndarray, train_noisy: np.ndarray, test_noisy: np.ndarray, test_images: np.ndarray
 ) -> dict[str, Scores]:
-    raw, calibrated = (baselines.apply(baseline, noisy) for baseline in baselines.fit(name, clean, drawn))
-    labels = {name: raw, f"{name}, with curve": calibrated}
-    return {label: jax.device_get(evaluation.score_images(image, test_images)) for label, image in labels.items()}
+    raw, calibrated = (baselines.apply(fitted, test_noisy) for fitted in baselines.fit(name, clean, train_noisy))
+    labels = {name: raw, f"{name}, calibrated": calibrated}
+    return {label: one_seed(jax.device_get(metrics.score(image, test_images))) for label, image in labels.items()}

@@ -1,4 +1,4 @@
-"""What the benchmark lets take turns: jaxdae and its peers, each in a process of its own that takes orders."""
+"""The contestants of the benchmark, jaxdae and its peers: each in a process of its own, measured turn by turn."""
 
 import contextlib
 import dataclasses
@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ BATCH = 128
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a contestant is to do."""
+    """The work of a contestant."""
 
     name: str = "jaxdae"
     """One of CONTESTANTS."""
@@ -35,10 +35,10 @@ class Job:
     """How many times each pixel is repeated along both axes."""
     batch: int = BATCH
     """Images per step."""
-    models: int = 1
-    """Models in the population (jaxdae only)."""
-    models_at_once: int = 0
-    """Models that step together (jaxdae only)."""
+    members: int = 1
+    """Members in training (jaxdae only)."""
+    members_at_once: int = 0
+    """Members that step together (jaxdae only); 0 for jaxdae's default."""
     devices: int = 0
     """CPU devices (jaxdae only); 0 for all cores."""
 
@@ -46,12 +46,12 @@ class Job:
 KERAS = "Keras on TensorFlow"
 
 Turns = dict[str, Callable[[], Any]]
-"""What a contestant can do: `train` takes the steps of a turn, `predict` all images; Keras's `fit` an epoch of them."""
+"""Turns by name: `train` takes the steps of a turn, `predict` denoises all images, Keras's `fit` trains an epoch."""
 
 
 def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
-    """This package: noise, gather and step on the device, in chunks; prediction by `jaxdae.denoise`."""
-    from jaxdae.cli import cores_as_devices
+    """This package: noise, gather and step on the device, in chunks; prediction by a `Denoiser`."""
+    from jaxdae.devices import cores_as_devices
 
     if job.devices:
         os.environ["JAX_NUM_CPU_DEVICES"] = str(job.devices)
@@ -60,28 +60,28 @@ def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
 
     import jaxdae
     from jaxdae import parallel, training
+    from jaxdae.data.source import InMemory
+    from jaxdae.models.denoiser import About
 
-    config = jaxdae.RunConfig(
-        draw="fixed",
-        chunk_steps=job.steps,
-        batch_size=job.batch,
-        seeds=tuple(range(job.models)),
-        models_at_once=job.models_at_once,
-    )
-    images, members = parallel.replicate((clean[: job.steps * job.batch], training.population(config)))
-    states, best = parallel.replicate(training.initial_states(config, 1))
+    grid = jaxdae.grid(jaxdae.Member(noise=jaxdae.Noise(redraw=False)), {"seed": range(job.members)})
+    source, members = parallel.replicate((InMemory(clean[: job.steps * job.batch]), training.stack(grid)))
+    plan = training.Plan.of(source.examples, job.batch, job.steps)
+    states, best = parallel.replicate(training.initial_states(members, channels=1))
     state = [states]
-    run = jaxdae.Run(config, jax.device_get(states.params), best, [])
+    params = jax.tree.map(lambda leaf: leaf[0], jax.device_get(best.params))
+    denoiser = jaxdae.Denoiser(grid[0].model, params, About(grid[0].noise, channels=1))
 
     def train() -> None:
-        state[0], losses = training.train_chunk(state[0], members, images, 1, 0, config=config)
+        state[0], losses = training.train_chunk(
+            state[0], members, source, 1, 0, plan=plan, members_at_once=job.members_at_once
+        )
         jax.block_until_ready(losses)
 
-    return {"train": train, "predict": lambda: jaxdae.denoise(run, noisy)}
+    return {"train": train, "predict": lambda: denoiser(noisy)}
 
 
 def flax_loop(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
-    """The step as most people write it: `nn.Conv`, one jit-compiled step, called in a Python loop."""
+    """The usual way: `nn.Conv`, one jit-compiled step, called in a Python loop."""
     import jax
     import optax
     from flax import linen as nn
@@ -209,11 +209,11 @@ CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, Job], Turns]] = {
 
 
 def work(job: Job) -> None:
-    """The contestant's side: gets ready, then answers every kind of turn with its seconds and its memory."""
-    from jaxdae.data import load
+    """The contestant's process: prepares, then answers the name of every turn with its seconds and peak memory."""
+    from jaxdae.data.datasets import load
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print as they like
+    os.dup2(2, 1)  # libraries print to stdout
     clean = load(job.dataset, manual_dir=job.manual_dir).train[: max(job.images, job.steps * job.batch)]
     clean = clean.repeat(job.enlarge, axis=1).repeat(job.enlarge, axis=2)
     noise = np.random.default_rng(0).standard_normal(clean.shape, np.float32)
@@ -232,10 +232,10 @@ class Contestant:
     """A contestant's process."""
 
     def __init__(self, job: Job, kinds: tuple[str, ...]) -> None:
-        """Starts it, and has it compile by a first turn of each kind.
+        """Starts it; a first turn of each kind compiles.
 
         Raises:
-            ModuleNotFoundError: what it needs is not installed.
+            ModuleNotFoundError: a package that it needs is not installed.
         """
         self.job = job
         order = json.dumps(dataclasses.asdict(job), default=str)
@@ -256,14 +256,35 @@ class Contestant:
         seconds, self.peak = json.loads(self.process.stdout.readline())
         return seconds
 
-    def take_turn(self, kind: str) -> None:
-        """Notes the seconds of one more turn, and the most memory (bytes) that the process has had so far."""
-        self.times[kind].append(self._turn(kind))
+    def take_turns(self, kind: str, count: int = 1) -> None:
+        """Measures more turns: their seconds, and the process's peak memory (bytes) so far."""
+        self.times[kind] += [self._turn(kind) for _ in range(count)]
 
     def stop(self) -> None:
         """Ends the process."""
         self.process.kill()
         self.process.communicate()
+
+
+def start(jobs: Sequence[Job], kinds: tuple[str, ...]) -> tuple[list[Contestant], list[str]]:
+    """The contestants that are installed, and the others with the reason."""
+    contestants, missing = [], []
+    for job in jobs:
+        try:
+            contestants.append(Contestant(job, kinds))
+        except ModuleNotFoundError as error:
+            missing.append(f"{job.name} ({error})")
+    return contestants, missing
+
+
+def take_turns(contestants: Sequence[Contestant], kinds: tuple[str, ...], rounds: int) -> None:
+    """Measures all of them in turn, round after round, and ends them."""
+    for _ in range(rounds):
+        for kind in kinds:
+            for contestant in contestants:
+                contestant.take_turns(kind)
+    for contestant in contestants:
+        contestant.stop()
 
 
 if __name__ == "__main__":

@@ -1,65 +1,116 @@
-"""What every results folder says of how it was made."""
+"""The README of a results folder: facts and tables in a template, and how the results were made."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
+import jinja2
+import pandas as pd
 
 import jaxdae
-from jaxdae.tables import Row
+from jaxdae.runs import folder
 
+ABOUT = "about.json"
+"""The facts that a README states and no table holds: how the results were made, and the options."""
 LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "scikit-image")
+_ROOT = Path(__file__).resolve().parents[1]
+_KERAS = _ROOT / "experiments" / "reference" / "keras_classic_curve.json"
 
 
-def provenance(command: str, duration: str, seed: str) -> str:
-    """The command, its duration, the seeds, the versions and the hardware, as a Markdown list."""
-    versions = ", ".join(f"{name} {_version(name)}" for name in LIBRARIES if _version(name))
+def keras_curve() -> list[dict[str, float]]:
+    """The losses of the classic script in Keras on MNIST, a line for each epoch."""
+    return json.loads(_KERAS.read_text())["curve"]
+
+
+def write_log(out: Path, run: jaxdae.Run) -> None:
+    """Copies the log of a run into a results folder, where `jaxdae.runs.folder.read_history` finds it."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / folder.METRICS).write_text("".join(json.dumps(line) + "\n" for line in run.history))
+
+
+def write_about(out: Path, made: dict[str, str], **facts: Any) -> None:
+    """Keeps facts for the README, with those of `provenance`."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / ABOUT).write_text(json.dumps({"made": made, **facts}, indent=1) + "\n")
+
+
+def read_about(out: Path) -> dict[str, Any]:
+    """The facts for the README of a results folder.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        return json.loads((out / ABOUT).read_text())
+    except (OSError, ValueError):
+        raise jaxdae.InputError(f"{out} holds no readable {ABOUT}, needed for its README") from None
+
+
+def write_readme(out: Path, template: str, **facts: Any) -> None:
+    """Fills templates/<template>.md.j2 with facts and those of `write_about`; writes and prints it.
+
+    Raises:
+        InputError: the folder has no facts.
+    """
+    about = read_about(out)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_ROOT / "experiments" / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"fmt": format, "markdown": markdown}
+    text = environment.get_template(f"{template}.md.j2").render(facts, about=about, made=about["made"])
+    (out / "README.md").write_text(text)
+    print(text)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table of text cells, the index first; missing cells are blank."""
+    header = [table.index.name or "", *table.columns]
+    lines = [header, ["---"] * len(header), *table.fillna("").itertuples()]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def provenance(duration: str, seeds: str) -> dict[str, str]:
+    """How results were made: the running command, its duration, the seeds, the versions and the hardware."""
+    versions = [f"{name} {version}" for name in LIBRARIES if (version := _version(name))]
     device = jax.devices()[0]
     hardware = f"{os.cpu_count()} cores of {_processor()}"
     if device.platform != "cpu":
         hardware = f"{jax.device_count()} x {device.device_kind}, {hardware}"
-    return "\n".join(
-        [
-            f"- command: `{command}`",
-            f"- duration: {duration}",
-            f"- seeds: {seed}",
-            f"- versions: Python {platform.python_version()}, {versions}",
-            f"- hardware: {hardware}",
-        ]
-    )
+    return {
+        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(_ROOT)), *sys.argv[1:]]),
+        "duration": duration,
+        "seeds": seeds,
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+        "hardware": hardware,
+    }
 
 
-def command_line() -> str:
-    """The command that is running, to be run again from the root of the repository."""
-    script = Path(sys.argv[0]).resolve().relative_to(Path(__file__).resolve().parents[1])
-    return " ".join(["python", str(script), *sys.argv[1:]])
+def model_seeds(seeds: Sequence[int]) -> str:
+    """The seeds of an experiment, for `provenance`."""
+    return f"{', '.join(map(str, seeds))} (models), 0 (noise of the test images)"
 
 
-def training_seconds(run: jaxdae.Run, examples: int) -> float:
-    """How long the training of a run on so many examples took, by its log: without validation and checkpoints."""
-    return sum(examples / line["images_per_second"] for line in run.history)
-
-
-def duration(trainings: float, measured_since: float) -> str:
-    """The seconds of training, and those since a time of `time.perf_counter`, in words."""
+def duration(training_seconds: float, measured_since: float) -> str:
+    """The duration of an experiment whose measurements began at a time of `time.perf_counter`."""
     measuring = time.perf_counter() - measured_since
-    return f"{trainings / 60:.0f} minutes of training steps, {measuring / 60:.0f} of measuring at the end"
+    return f"{training_seconds / 60:.0f} minutes of training steps, {measuring / 60:.0f} of measuring at the end"
 
 
-def mean_and_error(row: Row, digits: int, sign: str = "") -> str:
-    """The mean of a table row, ± its standard error over seeds, or over images where there is one seed."""
-    error = row["se_images"] if row["se_seeds"] is None else row["se_seeds"]
-    return f"{row['mean']:{sign}.{digits}f} ± {error:.{digits}f}"
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def training_seconds(run: jaxdae.Run, images: int) -> float:
+    """The duration of a run's training steps on so many images, by its log: without validation and checkpoints."""
+    rates = [line["images_per_second"] for line in run.history]
+    return sum(images / rate for rate in rates if rate)
 
 
 def _version(name: str) -> str | None:

@@ -1,47 +1,137 @@
-"""What every script does around its experiment: end well, and go on with a run that was stopped."""
+"""What every script does around its experiment: options, CPU devices, one-sentence errors, resuming, strips."""
 
 import dataclasses
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+import jax
+import numpy as np
+import tyro
 
 import jaxdae
-from jaxdae import run_folder
-from jaxdae.config import InputError
+from jaxdae.devices import cores_as_devices
+from jaxdae.runs import folder
+
+STRIP = "strip.npz"
+"""The images of a results folder's figures, to draw them without the checkpoints."""
 
 
-def run_script(main: Callable[[Any], None], options: Any) -> NoReturn:
-    """Ends the process after `main(options)`: with status 2 and one sentence where it was given what cannot be used."""
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options that all scripts have."""
+
+    dataset: str = "mnist"
+    """Dataset."""
+    manual_dir: Path | None = None
+    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    out: Path = Path("results")
+    """Results folder: table, figures and README."""
+    redraw: bool = False
+    """Draw the figures and write the README again from the files in --out, without training."""
+
+    def load(self) -> jaxdae.ImageData:
+        """The images."""
+        return jaxdae.load(self.dataset, manual_dir=self.manual_dir)
+
+
+def run_script(
+    options: type[Options], description: str | None, experiment: Callable[[Any], None], publish: Callable[[Any], None]
+) -> NoReturn:
+    """Runs an experiment, which writes data into its results folder, then draws and describes them.
+
+    Ends the process, with status 2 and one sentence on an InputError.
+    """
+    chosen = tyro.cli(options, description=description)
+    cores_as_devices()
+    jax.config.update("jax_num_cpu_devices", int(os.environ["JAX_NUM_CPU_DEVICES"]))  # JAX has read its environment
     try:
-        main(options)
-    except InputError as error:
+        if not chosen.redraw:
+            experiment(chosen)
+        publish(chosen)
+    except jaxdae.InputError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     raise SystemExit(0)
 
 
-def require_same_settings(config: jaxdae.RunConfig, path: Path) -> None:
-    """Raises InputError if there is a run in the folder that this configuration cannot go on with."""
-    if not (path / run_folder.CONFIG).exists():
-        return
-    saved = run_folder.load_config(path)
-    longer = config.schedule == "constant" and config.epochs >= saved.epochs
-    if (dataclasses.replace(saved, epochs=config.epochs) if longer else saved) != config:
-        raise InputError(f"{path} was trained with other settings; remove it, or choose another folder")
+class Training(NamedTuple):
+    """A run of an experiment."""
+
+    members: tuple[jaxdae.Member, ...]
+    """Canonical, as `grid` makes them."""
+    data: jaxdae.ImageData
+    path: Path
+    """The run folder."""
+    epochs: int
+    batch_size: int
+    holdout: int = 0
 
 
-def train_or_resume(config: jaxdae.RunConfig, data: jaxdae.ImageData, path: Path) -> jaxdae.Run:
-    """Trains a run in a folder, or goes on with the one that is there, to as many epochs as the configuration says.
+def train_or_resume(trainings: Sequence[Training]) -> list[jaxdae.Run]:
+    """Trains every run, or resumes the one in its folder; looks at all folders first.
 
     Raises:
-        InputError: what is there was trained with other settings or on other images, or a model's loss was not finite.
+        InputError: a folder holds a run of other settings or on other images, or a loss was not finite.
     """
-    require_same_settings(config, path)
-    if (path / run_folder.CONFIG).exists():
-        run = jaxdae.resume(path, data, epochs=config.epochs, progress=True)
+    for training in trainings:
+        require_same_settings(training)
+    return [_train_or_resume(training) for training in trainings]
+
+
+def require_same_settings(training: Training) -> None:
+    """Raises InputError if the folder holds a run that is not this one; a constant schedule can take more epochs."""
+    if not (training.path / folder.CONFIG).exists():
+        return
+    saved = folder.load_config(training.path)
+    wanted = folder.Loop(training.epochs, training.batch_size, training.holdout)
+    constant = all(member.optimizer.schedule == "constant" for member in training.members)
+    if constant and training.epochs > saved.loop.epochs:
+        wanted = dataclasses.replace(wanted, epochs=saved.loop.epochs)
+    if (saved.members, saved.loop) != (training.members, wanted):
+        raise jaxdae.InputError(
+            f"{training.path} was trained with other settings; remove it, or choose another run folder"
+        )
+
+
+def _train_or_resume(training: Training) -> jaxdae.Run:
+    members, data, path, epochs, batch_size, holdout = training
+    if (path / folder.CONFIG).exists():
+        run = jaxdae.resume(path, data, epochs=epochs, progress=True)
     else:
-        run = jaxdae.train(config, data, out=path, progress=True)
+        run = jaxdae.train(
+            members, data, epochs=epochs, batch_size=batch_size, holdout=holdout, out=path, progress=True
+        )
     if run.diverged:
-        raise InputError(f"the loss of models {run.diverged} in {path} was not finite; take other levels or seeds")
+        raise jaxdae.InputError(f"the loss of members {run.diverged} in {path} was not finite; choose other settings")
     return run
+
+
+def member_indices(members: Sequence[jaxdae.Member], name: Callable[[jaxdae.Member], str]) -> dict[str, list[int]]:
+    """The indices of the members that share a name, by name."""
+    named: dict[str, list[int]] = {}
+    for index, member in enumerate(members):
+        named.setdefault(name(member), []).append(index)
+    return named
+
+
+def save_strip(out: Path, images: dict[str, Any], **arrays: Any) -> None:
+    """Keeps images of figures: grey ones or lists of them on the [0, 1] scale, as 8-bit; other arrays as they are."""
+    stored = {name: np.round(255 * np.stack(batches)[..., 0]).astype(np.uint8) for name, batches in images.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(out / STRIP, **(stored | arrays))
+
+
+def load_strip(out: Path) -> dict[str, np.ndarray]:
+    """The images of a results folder's figures.
+
+    Raises:
+        InputError: there are none.
+    """
+    try:
+        with np.load(out / STRIP) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError):
+        raise jaxdae.InputError(f"{out} holds no readable {STRIP}; run the experiment without --redraw") from None

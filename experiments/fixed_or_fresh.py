@@ -1,42 +1,38 @@
-"""What does it cost to draw the noise once, as the classic script does, and not again in every epoch?
+"""What does it cost to draw the noise once, as the classic script does, instead of again in every epoch?
 
     python experiments/fixed_or_fresh.py                                                            # MNIST
-    python experiments/fixed_or_fresh.py --dataset digits --sizes 100 1500 --passes 20 --seeds 0 1  # two minutes
+    python experiments/fixed_or_fresh.py --dataset digits --sizes 100 1500 --passes 20 --seeds 0 1  # a quick try
 
-Trains the classic experiment's model with either noise on fewer and more training images, with several seeds and the
-same number of images seen (resumed if it was stopped). Writes results/fixed_or_fresh/.
+Trains the classic experiment's model with both kinds of noise on increasing numbers of training images, with several
+seeds and the same number of images seen; one run for each size, resumed if it was stopped. Writes
+results/fixed_or_fresh/.
 """
-
-# ruff: noqa: E402
-from jaxdae.cli import cores_as_devices
-
-cores_as_devices()  # before JAX is imported
 
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
-import jax
+import _baselines as classical
+import _figures as figures
+import _report as report
+import _shell as shell
+import _tables as tables
 import numpy as np
-import tyro
-from _baselines import BASELINES, TEST_IMAGES, baseline_scores, image_counts, require_installed
-from _report import command_line, duration, markdown_table, mean_and_error, provenance, training_seconds
-from _shell import require_same_settings, run_script, train_or_resume
+import pandas as pd
+from _tables import Row, pick
 
 import jaxdae
-from jaxdae import baselines, evaluation, reports, tables
-from jaxdae.config import Draw
-from jaxdae.tables import Row, pick
+from jaxdae import evaluation
+from jaxdae.evaluation import baselines
 
-DRAWS: tuple[Draw, ...] = ("fixed", "fresh")
+DRAWS = ("fixed", "fresh")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(shell.Options):
     """Settings of the experiment."""
 
-    dataset: str = "mnist"
-    """The images."""
     level: float = 0.5
     """Noise level."""
     sizes: tuple[int, ...] = (1_000, 10_000, 60_000)
@@ -46,189 +42,145 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of each."""
     curve_images: int = 1_000
-    """The first test images, measured after every epoch; after the last one all are."""
-    baselines: tuple[str, ...] = BASELINES
-    """Classical denoisers to stand beside them, on the first 1,000 test images."""
-    manual_dir: Path | None = None
-    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    """Number of first test images to measure after every epoch; all are measured after the last one."""
+    baselines: tuple[str, ...] = classical.BASELINES
+    """Classical denoisers to compare with, on the first 1,000 test images."""
     runs: Path = Path("runs/fixed_or_fresh")
-    """Where the run folders are; runs that are there are continued."""
+    """Folder of the run folders; runs in it are resumed."""
     out: Path = Path("results/fixed_or_fresh")
-    """Where the table and the figure go."""
+    """Results folder: table, figure and README."""
 
 
-def main(options: Options) -> None:
-    """Trains, measures, draws and writes."""
-    data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
+def experiment(options: Options) -> None:
+    """Trains, measures and writes the table."""
+    data = options.load()
+    check(options, data)
+    preset = jaxdae.PRESETS["classic"]
+    member = dataclasses.replace(preset.member, noise=jaxdae.Noise(level=options.level))
+    members = jaxdae.grid(member, {"noise.redraw": [False, True], "seed": options.seeds})
+    wanted = [
+        shell.Training(
+            members,
+            jaxdae.ImageData(data.train[:size], data.test[: options.curve_images]),
+            options.runs / str(size),
+            epochs=max(1, round(options.passes * max(options.sizes) / size)),
+            batch_size=preset.batch_size,
+        )
+        for size in options.sizes
+    ]
+    runs = dict(zip(options.sizes, shell.train_or_resume(wanted), strict=True))
+    measured_since = time.perf_counter()
+    rows = [row for size, run in runs.items() for row in curve_rows(options, run, size, len(data.test))]
+    rows += [row for size, run in runs.items() for row in final_rows(options, run, size, data)]
+    rows += classical_rows(options, data)
+    tables.write_table(options.out, tables.make_table("fixed_or_fresh", rows))
+    seconds = sum(report.training_seconds(run, size) for size, run in runs.items())
+    report.write_about(
+        options.out,
+        report.provenance(report.duration(seconds, measured_since), report.model_seeds(options.seeds)),
+        dataset=options.dataset,
+        seeds=options.seeds,
+        level=options.level,
+    )
+
+
+def check(options: Options, data: jaxdae.ImageData) -> None:
+    """Raises InputError for settings that would fail after some of the training."""
     if not options.sizes or not 1 <= min(options.sizes) <= max(options.sizes) <= len(data.train):
         raise jaxdae.InputError(f"sizes {options.sizes} must lie from 1 to the {len(data.train)} images of --dataset")
     for name in ("passes", "curve_images"):
         if getattr(options, name) < 1:
             raise jaxdae.InputError(f"{name} {getattr(options, name)} must be at least 1")
-    require_installed(options.baselines)
-    configs = {(size, draw): configuration(options, size, draw) for size in options.sizes for draw in DRAWS}
-    folders = {(size, draw): options.runs / f"{draw}_{size}" for size, draw in configs}
-    for key, config in configs.items():
-        require_same_settings(config, folders[key])
-    runs = {
-        (size, draw): train_or_resume(config, images_of(options, data, size), folders[size, draw])
-        for (size, draw), config in configs.items()
-    }
-    measured_since = time.perf_counter()
-    rows = [row for (size, draw), run in runs.items() for row in curve_rows(run, draw, *images_of(options, data, size))]
-    rows += final_rows(options, data, runs)
-    rows += classical_rows(options, data)
-    tables.write_table(options.out, "fixed_or_fresh", rows)
-    reports.redraw_results(options.out)
-    (options.out / "README.md").write_text(report(options, runs, rows, measured_since))
-    print((options.out / "README.md").read_text())
+    classical.require_installed(options.baselines)
+
+
+def by_draw(run: jaxdae.Run) -> dict[str, list[int]]:
+    """The indices of the members with fixed and with fresh noise."""
+    return shell.member_indices(run.members, lambda member: DRAWS[member.noise.redraw])
+
+
+def curve_rows(options: Options, run: jaxdae.Run, size: int, test_images: int, points: int = 30) -> list[Row]:
+    """The logged losses at that many epochs, evenly spaced."""
+    shown = sorted({round(epoch) for epoch in np.linspace(1, run.loop.epochs, min(points, run.loop.epochs))})
+    parts = (("train", "train_bce", size), ("test", "val_bce", min(options.curve_images, test_images)))
+    logged = {(line["epoch"], line["member"]): line for line in run.history}
+    rows = []
+    for draw, indices in by_draw(run).items():
+        for epoch in shown:
+            for images_of, loss, images in parts:
+                losses = np.array([[logged[epoch, index][loss]] for index in indices])
+                keys = {"kind": "curve", "model": draw, "train_images": size, "epoch": epoch, "images_of": images_of}
+                found = tables.summarize(keys, {"bce": losses}, [1], options.seeds)
+                rows += [row | {"images": images} for row in found]
+    return rows
+
+
+def final_rows(options: Options, run: jaxdae.Run, size: int, data: jaxdae.ImageData) -> list[Row]:
+    """The scores after the last epoch, and the differences of fixed and fresh noise."""
+    counts = classical.image_counts(data)
+    scores, _ = evaluation.measure(run.denoisers, data.test, jaxdae.Noise(), [options.level])
+    values = tables.by_model(scores, 0, by_draw(run))
+    shared = {"train_images": size, "images_of": "test", "epoch": run.loop.epochs}
+    rows = []
+    for draw in DRAWS:
+        rows += tables.summarize(shared | {"kind": "final", "model": draw}, values[draw], counts, options.seeds)
+    keys = shared | {"kind": "difference", "model": "fixed - fresh"}
+    return rows + tables.summarize(keys, tables.difference(values["fixed"], values["fresh"]), counts[-1:])
 
 
 def classical_rows(options: Options, data: jaxdae.ImageData) -> list[Row]:
     """The noisy images and the baselines, of which only linear MMSE is fitted on more than the tuning images."""
-    config = jaxdae.RunConfig(dataset=options.dataset)
-    noisy = evaluation.noisy_examples(data.test, options.level, config=config)
-    identity = jax.device_get(evaluation.evaluate_identity(noisy, data.test.astype(np.float32) / 255))
-    [classical] = baseline_scores(options.baselines, data, [(config, options.level)])
+    counts, noise = classical.image_counts(data), jaxdae.Noise(level=options.level)
+    _, identity = evaluation.measure([], data.test, noise, [options.level])
     shared = {"train_images": None, "images_of": "test", "epoch": None}
-    counts = image_counts(data)
-    rows = tables.rows_of_images(shared | {"kind": "identity", "model": "identity"}, identity, counts)
-    for name, scores in classical.items():
+    rows = tables.summarize(shared | {"kind": "identity", "model": "identity"}, identity, counts)
+    [scores] = classical.baseline_scores(options.baselines, data, [noise])
+    for name, values in scores.items():
         fitted_on = len(data.train) if name.startswith("linear_mmse") else baselines.TUNING_IMAGES
         keys = shared | {"kind": "baseline", "model": name, "train_images": fitted_on}
-        rows += tables.rows_of_images(keys, scores, counts[:1])
+        rows += tables.summarize(keys, values, counts[:1])
     return rows
 
 
-def images_of(options: Options, data: jaxdae.ImageData, size: int) -> jaxdae.ImageData:
-    """What is trained on, and what is measured after every epoch."""
-    return jaxdae.ImageData(data.train[:size], data.test[: options.curve_images])
+def publish(options: Options) -> None:
+    """Draws the figure and writes the README, from the files in the results folder."""
+    table = tables.read_table(options.out, "fixed_or_fresh")
+    figures.save_figures(options.out, {"curves": figures.learning_curves(table)})
+    report.write_readme(options.out, "fixed_or_fresh", **facts(table))
 
 
-def configuration(options: Options, size: int, draw: Draw) -> jaxdae.RunConfig:
-    """The training with one kind of noise on the first `size` images."""
-    return jaxdae.RunConfig(
-        dataset=options.dataset,
-        noise_levels=(options.level,),
-        seeds=options.seeds,
-        draw=draw,
-        epochs=max(1, round(options.passes * max(options.sizes) / size)),
-    )
-
-
-def final_rows(options: Options, data: jaxdae.ImageData, runs: dict[tuple[int, Draw], jaxdae.Run]) -> list[Row]:
-    """The scores after the last epoch, and the differences of fixed and fresh noise."""
-    counts = image_counts(data)
-    rows: list[Row] = []
-    for size in options.sizes:
-        scores = {}
-        for draw in DRAWS:
-            run = runs[size, draw]
-            shared = {"train_images": size, "images_of": "test", "epoch": run.config.epochs}
-            levels = np.array([options.level])
-            scores[draw] = evaluation.evaluate_population(run.params, data.test, levels, config=run.config)[0]
-            for metric, values in scores[draw].items():
-                keys = shared | {"kind": "final", "model": draw, "metric": metric}
-                for count in counts:
-                    rows += tables.rows_of_seeds(keys, values[0, :, :count].astype(np.float64), options.seeds)
-        for metric in scores["fixed"]:
-            fixed, fresh = (scores[draw][metric][0].astype(np.float64) for draw in DRAWS)
-            keys = shared | {"kind": "difference", "model": "fixed - fresh", "metric": metric}
-            rows.append(tables.statistics_row(keys, fixed - fresh))
-    return rows
-
-
-def curve_rows(run: jaxdae.Run, draw: Draw, train: np.ndarray, test: np.ndarray, points: int = 30) -> list[Row]:
-    """The logged losses at that many epochs, evenly spaced."""
-    shown = {round(epoch) for epoch in np.linspace(1, run.config.epochs, min(points, run.config.epochs))}
-    rows = []
-    for epoch in sorted(shown):
-        for images_of, logged, images in (("train", "train_bce", train), ("test", "val_bce", test)):
-            losses = np.array([[line[logged]] for line in pick(run.history, epoch=epoch)], np.float64)
-            keys = {"kind": "curve", "model": draw, "train_images": len(train), "epoch": epoch,
-                    "images_of": images_of, "metric": "bce"}  # fmt: skip
-            rows += [row | {"images": len(images)} for row in tables.rows_of_seeds(keys, losses, run.config.seeds)]
-    return rows
-
-
-def report(options: Options, runs: dict[tuple[int, Draw], jaxdae.Run], rows: list[Row], measured_since: float) -> str:
-    """The README of the results."""
-
-    def difference(size: int, metric: str) -> Row:
-        return pick(rows, kind="difference", train_images=size, metric=metric)[0]
-
-    def last(size: int, model: str, images_of: str) -> float:
-        curve = pick(rows, kind="curve", train_images=size, model=model, images_of=images_of, seed=None)
-        return curve[-1]["mean"]
-
-    def final(size: int, model: str, metric: str, images: int) -> float:
-        found = pick(rows, kind="final", train_images=size, model=model, metric=metric, images=images, seed=None)
-        return found[0]["mean"]
-
-    few, many = (f(options.sizes) for f in (min, max))
-    tested = difference(few, "bce")["images"]
-    lines = [
-        [
-            f"{size:,}",
-            f"{difference(size, 'bce')['epoch']:,}",
-            *(f"{last(size, draw, 'train'):.4f}" for draw in DRAWS),
-            *(f"{final(size, draw, 'bce', tested):.4f}" for draw in DRAWS),
-            mean_and_error(difference(size, "bce"), 4, "+"),
-            *(f"{final(size, draw, 'psnr', tested):.2f}" for draw in DRAWS),
-            mean_and_error(difference(size, "psnr"), 3, "+"),
-        ]
-        for size in sorted(options.sizes)
-    ]
-    header = [
-        "training images", "epochs", "train BCE, fixed", "train BCE, fresh", "test BCE, fixed", "test BCE, fresh",
-        "difference", "PSNR, fixed (dB)", "PSNR, fresh", "difference",
-    ]  # fmt: skip
-    compared, curve_images = (min(count, tested) for count in (TEST_IMAGES, options.curve_images))
-    classical = pick(rows, metric="psnr", images=compared, epoch=None)
-    beside = [[row["model"], f"{row['mean']:.2f}"] for row in classical]
-    beside += [
-        [f"{draw} noise, {size:,} training images", f"{final(size, draw, 'psnr', compared):.2f}"]
-        for size in sorted(options.sizes)
-        for draw in DRAWS
-    ]
-    seeds = len(options.seeds)
-    of_few, of_many = (mean_and_error(difference(size, "psnr"), 3, "+") for size in (few, many))
-    made = provenance(
-        command_line(),
-        duration(sum(training_seconds(run, size) for (size, _), run in runs.items()), measured_since),
-        f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
-    )
-    return f"""# Fixed or fresh noise
-
-What does it cost to draw the noise once, as the classic script does, and not again in every epoch?
-
-With {few:,} training images, fixed noise changes the PSNR on the test images by {of_few} dB against fresh noise, after
-as many steps. With {many:,} it changes it by {of_many} dB.
-
-![loss against epochs](curves.png)
-
-{markdown_table(header, lines)}
-
-{options.dataset}, Gaussian noise of level {options.level:g}, clipped; the classic experiment's model, Adadelta, batch
-128, last epoch. Means over {seeds} seeds; the differences are paired by seed and image, ± the standard error over seeds
-(over images with one seed). The training BCE is the mean over the last epoch, on the noise that was trained with; the
-test figures are over {tested:,} images with the same noise for all, the curves over the first {curve_images:,}.
-
-## Beside classical denoisers
-
-{markdown_table(["", "PSNR (dB)"], beside)}
-
-On the first {compared:,} test images. A baseline is tuned on 200 training images (linear MMSE is fitted on all the
-others of the dataset). "with curve": its output goes through one monotone curve, E[clean | output].
-
-All metrics and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
-`jaxdae plot {options.out}` draws the figure again.
-
-## How it was made
-
-{made}
-"""
+def facts(table: pd.DataFrame) -> dict[str, Any]:
+    """The tables and numbers of the README."""
+    means = table[table["seed"].isna()]
+    finals, curves = pick(means, kind="final"), pick(means, kind="curve")
+    gaps = pick(means, kind="difference").set_index(["metric", "train_images"])
+    tested, compared = finals["images"].max(), finals["images"].min()
+    at_end = curves.sort_values("epoch").groupby(["images_of", "model", "train_images"])["mean"].last()
+    final = finals.set_index(["images", "metric", "model", "train_images"])["mean"].sort_index()
+    specs = {"bce": "+.4f", "psnr": "+.3f"}
+    differences = {metric: tables.mean_and_error(gaps.loc[metric], spec) for metric, spec in specs.items()}
+    summary = {
+        "epochs": gaps.loc["bce"]["epoch"].map("{:,}".format),
+        **{f"train BCE, {draw}": at_end["train", draw].map("{:.4f}".format) for draw in DRAWS},
+        **{f"test BCE, {draw}": final[tested, "bce", draw].map("{:.4f}".format) for draw in DRAWS},
+        "BCE, fixed - fresh": differences["bce"],
+        **{f"PSNR, {draw} (dB)": final[tested, "psnr", draw].map("{:.2f}".format) for draw in DRAWS},
+        "PSNR, fixed - fresh (dB)": differences["psnr"],
+    }
+    others = means[means["kind"].isin(["identity", "baseline"])]
+    classical_psnr = pick(others, metric="psnr", images=compared).set_index("model")["mean"]
+    networks = final[compared, "psnr"].swaplevel().sort_index()
+    networks.index = [f"{draw} noise, {size:,} training images" for size, draw in networks.index]
+    sizes = {"few": gaps.loc["psnr"].index.min(), "many": gaps.loc["psnr"].index.max()}
+    return {
+        **{name: {"train_images": size, "psnr": differences["psnr"][size]} for name, size in sizes.items()},
+        "summary": pd.DataFrame(summary).sort_index().rename("{:,}".format).rename_axis("training images"),
+        "beside": tables.as_text({"PSNR (dB)": pd.concat([classical_psnr, networks])}, ".2f"),
+        "tested": tested,
+        "compared": compared,
+        "curve_images": pick(curves, images_of="test")["images"].max(),
+    }
 
 
 if __name__ == "__main__":
-    run_script(main, tyro.cli(Options, description=__doc__))
+    shell.run_script(Options, __doc__, experiment, publish)

@@ -1,239 +1,195 @@
-"""How far does a denoiser carry beyond the noise level that it was trained at, and what does one for all levels cost?
+"""How well does a denoiser generalize beyond its noise level, and what does one denoiser for all levels cost?
 
     python experiments/noise_levels.py                                          # MNIST
     python experiments/noise_levels.py --dataset digits --seeds 0 1 --epochs 20 --levels 0.25 0.5 1.0 \
-        --test-levels 0.25 0.5 1.0 --baselines identity gaussian linear_mmse    # two minutes
+        --test-levels 0.25 0.5 1.0 --baselines identity gaussian linear_mmse    # a quick try
 
-Trains specialists and a generalist with several seeds as one population (resumed if it was stopped), chosen by their
-validation loss on held-out training images, and measures each at every test level on the same noisy test images, beside
-classical baselines. Writes results/noise_levels/.
+Trains specialists (one level each) and a generalist (blind: a range of levels) with several seeds as one run, resumed
+if it was stopped; selects each one's best epoch by its validation loss on held-out training images; and measures each
+at every test level on the same noisy test images, beside classical baselines. Writes results/noise_levels/.
 """
-
-# ruff: noqa: E402
-from jaxdae.cli import cores_as_devices
-
-cores_as_devices()  # before JAX is imported
 
 import dataclasses
 import time
 from pathlib import Path
 from typing import Any
 
+import _baselines as classical
+import _figures as figures
+import _report as report
+import _shell as shell
+import _tables as tables
 import numpy as np
-import tyro
-from _baselines import BASELINES, baseline_scores, image_counts, require_installed
-from _report import command_line, duration, markdown_table, mean_and_error, provenance, training_seconds
-from _shell import run_script, train_or_resume
+import pandas as pd
+from _tables import Row, pick
 
 import jaxdae
-from jaxdae import comparisons, evaluation, reports, tables
-from jaxdae.config import check_level, level_range, preset
-from jaxdae.tables import Row, pick
+from jaxdae import evaluation
+from jaxdae.noise import check_noise, format_level, level_range
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(shell.Options):
     """Settings of the experiment."""
 
-    dataset: str = "mnist"
-    """The images."""
     levels: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
     """Training levels of the specialists."""
     generalist: str = "0:1"
-    """The range of the generalist's levels."""
+    """Range of the generalist's training levels."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of each."""
     epochs: int = 5
-    """Passes over the training images, less a sixth of them that is held out."""
+    """Passes over the training images, without the sixth of them that is held out."""
     test_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.2)
-    """Levels that every model is measured at."""
-    baselines: tuple[str, ...] = BASELINES
-    """Classical denoisers to stand beside them, on the first 1,000 test images."""
-    manual_dir: Path | None = None
-    """Folder with files downloaded by hand, in <folder>/<dataset>/. By default $JAXDAE_MANUAL_DIR."""
+    """Noise levels of the test images."""
+    baselines: tuple[str, ...] = classical.BASELINES
+    """Classical denoisers to compare with, on the first 1,000 test images."""
     run: Path = Path("runs/noise_levels")
-    """The run folder; a run that is there is continued."""
+    """Run folder; a run in it is resumed."""
     out: Path = Path("results/noise_levels")
-    """Where the table and the figures go."""
+    """Results folder: table, figures and README."""
 
 
-def main(options: Options) -> None:
-    """Trains, measures, draws and writes."""
-    check_options(options)
-    data = jaxdae.load(options.dataset, manual_dir=options.manual_dir)
-    run = train(options, data)
+def experiment(options: Options) -> None:
+    """Trains, measures and writes the table."""
+    check(options)
+    data = options.load()
+    preset, holdout = jaxdae.PRESETS["fast"], len(data.train) // 6
+    members = jaxdae.grid(preset.member, {"noise.level": [*options.levels, options.generalist], "seed": options.seeds})
+    training = shell.Training(members, data, options.run, options.epochs, preset.batch_size, holdout)
+    [run] = shell.train_or_resume([training])
     measured_since = time.perf_counter()
-    params = run.stacked_params("best")
-    scores, identity = evaluation.evaluate_population(
-        params, data.test, np.array(options.test_levels), config=run.config
+    denoisers = run.select(weights="best")
+    trained = shell.member_indices(run.members, lambda member: format_level(member.noise.level))
+    rows = rows_of_tests(options, trained, denoisers, data)
+    tables.write_table(options.out, tables.make_table("noise_levels", rows))
+    save_strip(options, [denoisers[of[0]] for of in trained.values()], data)
+    duration = report.duration(report.training_seconds(run, len(data.train) - holdout), measured_since)
+    report.write_about(
+        options.out,
+        report.provenance(duration, report.model_seeds(options.seeds)),
+        dataset=options.dataset,
+        seeds=options.seeds,
+        generalist=options.generalist,
+        holdout=holdout,
+        reference=reference_scores(denoisers[trained["0.5"][0]], data)
+        if options.dataset == "mnist" and 0.5 in options.levels
+        else None,
     )
-    counts = image_counts(data)
-    rows = tables.rows_of_population(run.config, options.test_levels, scores, counts)
-    for i, level in enumerate(options.test_levels):
-        keys = {"kind": "identity", "model": "identity", "test_level": level}
-        rows += tables.rows_of_images(keys, {metric: values[i] for metric, values in identity.items()}, counts)
-    tests = [(run.config, level) for level in options.test_levels]
-    for level, found in zip(options.test_levels, baseline_scores(options.baselines, data, tests), strict=True):
-        for name, values in found.items():
-            keys = {"kind": "baseline", "model": name, "test_level": level}
-            rows += tables.rows_of_images(keys, values, counts[:1])
-    tables.write_table(options.out, "noise_levels", rows)
-    save_strip(options, run, data)
-    reports.redraw_results(options.out)
-    (options.out / "README.md").write_text(report(options, run, data, rows, measured_since))
-    print((options.out / "README.md").read_text())
 
 
-def check_options(options: Options) -> None:
+def check(options: Options) -> None:
     """Raises InputError for settings that would fail, or answer nothing, after the training."""
-    levels: list[float | str] = [*options.levels, *options.test_levels, options.generalist]
-    for level in levels:
-        check_level(level, "gaussian")
+    for level in (*options.levels, *options.test_levels, options.generalist):
+        check_noise(jaxdae.Noise(level=level))
     low, high = level_range(options.generalist)
     if low == high:
-        raise jaxdae.InputError(f"generalist {options.generalist} is no range of levels; write low:high, as 0:1")
+        raise jaxdae.InputError(f"generalist {options.generalist} is not a range of levels; write low:high, as 0:1")
     if not set(options.levels) & set(options.test_levels):
         raise jaxdae.InputError(f"no training level {options.levels} is among the test levels {options.test_levels}")
     if len(options.levels) < 2:
-        raise jaxdae.InputError(f"levels {options.levels} must be at least two, to be compared")
-    require_installed(options.baselines)
+        raise jaxdae.InputError(f"levels {options.levels} must be at least two, for a comparison")
+    classical.require_installed(options.baselines)
 
 
-def train(options: Options, data: jaxdae.ImageData) -> jaxdae.Run:
-    """Trains the population, or goes on with the run that is there."""
-    config = preset(
-        "fast",
-        dataset=options.dataset,
-        noise_levels=(*options.levels, options.generalist),
-        seeds=options.seeds,
-        epochs=options.epochs,
-        holdout=len(data.train) // 6,
-    )
-    return train_or_resume(config, data, options.run)
+def rows_of_tests(
+    options: Options, trained: dict[str, list[int]], denoisers: list[jaxdae.Denoiser], data: jaxdae.ImageData
+) -> list[Row]:
+    """Every denoiser at every test level, the generalist's differences to the specialists, and the baselines."""
+    counts, generalist = classical.image_counts(data), list(trained)[-1]
+    noises = [jaxdae.Noise(level=level) for level in options.test_levels]
+    scores, identity = evaluation.measure(denoisers, data.test, noises[0], options.test_levels)
+    baselines = classical.baseline_scores(options.baselines, data, noises)
+    rows: list[Row] = []
+    for i, level in enumerate(options.test_levels):
+        by_model = tables.by_model(scores, i, trained)
+        for name, values in by_model.items():
+            kind = "generalist" if name == generalist else "specialist"
+            rows += tables.summarize({"kind": kind, "model": name, "test_level": level}, values, counts, options.seeds)
+        noisy = {metric: values[[i]] for metric, values in identity.items()}
+        rows += tables.summarize({"kind": "identity", "model": "identity", "test_level": level}, noisy, counts)
+        for name, found in baselines[i].items():
+            rows += tables.summarize({"kind": "baseline", "model": name, "test_level": level}, found, counts[:1])
+        if (specialist := format_level((level, level))) in by_model:
+            keys = {"kind": "difference", "model": f"{generalist} - {specialist}", "test_level": level}
+            rows += tables.summarize(keys, tables.difference(by_model[generalist], by_model[specialist]), counts)
+    return rows
 
 
-def save_strip(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, digits: int = 2) -> None:
-    """Keeps the images of the strip, so that it can be drawn again without the checkpoints."""
-    made: dict[str, list[np.ndarray]] = {"noisy": [], "specialist": [], "generalist": []}
-    first_seed = [run.config.members.index((level, options.seeds[0])) for level in run.config.noise_levels]
-    for specialist, level in zip(first_seed[:-1], options.levels, strict=True):
-        noisy = np.asarray(evaluation.noisy_examples(data.test[:digits], level, config=run.config))
-        made["noisy"].append(noisy)
-        made["specialist"].append(jaxdae.denoise(run, noisy, member=specialist, checkpoint="best"))
-        made["generalist"].append(jaxdae.denoise(run, noisy, member=first_seed[-1], checkpoint="best"))
-    arrays: dict[str, Any] = {
-        name: np.round(255 * np.stack(images)[..., 0]).astype(np.uint8) for name, images in made.items()
+def save_strip(options: Options, denoisers: list[jaxdae.Denoiser], data: jaxdae.ImageData, digits: int = 2) -> None:
+    """Keeps the images of the strip, denoised by each level's specialist and by the generalist, of the first seed."""
+    *specialists, generalist = denoisers
+    clean = data.test[:digits]
+    noisy = [np.asarray(jaxdae.noisy_examples(clean, jaxdae.Noise(level=level))) for level in options.levels]
+    images = {
+        "noisy": noisy,
+        "specialist": [denoiser(images) for denoiser, images in zip(specialists, noisy, strict=True)],
+        "generalist": [generalist(images) for images in noisy],
     }
-    np.savez_compressed(
-        options.out / comparisons.STRIP, clean=data.test[:digits, ..., 0], levels=np.array(options.levels), **arrays
-    )
+    shell.save_strip(options.out, images, clean=clean[..., 0], levels=np.array(options.levels))
 
 
-def reference_scores(run: jaxdae.Run, data: jaxdae.ImageData, number: int, images: int = 1000) -> dict[str, float]:
-    """One model at level 0.5 on the first images with NumPy's noise of seed 0: a protocol that others can repeat."""
+def reference_scores(denoiser: jaxdae.Denoiser, data: jaxdae.ImageData, images: int = 1000) -> dict[str, float]:
+    """A denoiser at level 0.5 on the first images with NumPy's noise of seed 0: a protocol that others can repeat."""
     clean = data.test[:images].astype(np.float32) / 255
     drawn = np.random.default_rng(0).standard_normal(clean.shape)
     noisy = np.clip(clean + 0.5 * drawn, 0, 1).astype(np.float32)
-    scores = evaluation.evaluate(run.member_params(number, "best"), noisy, clean, model=run.model)
+    scores = jaxdae.metrics.score(denoiser(noisy), clean)
     return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
-def report(options: Options, run: jaxdae.Run, data: jaxdae.ImageData, rows: list[Row], measured_since: float) -> str:
-    """The README of the results."""
-    psnr = pick(rows, metric="psnr", seed=None)
-    most, fewest = (f(row["images"] for row in psnr) for f in (max, min))
-    trained = [str(level) for level in run.config.noise_levels]
+def publish(options: Options) -> None:
+    """Draws the figures and writes the README, from the files in the results folder."""
+    table, images = tables.read_table(options.out, "noise_levels"), shell.load_strip(options.out)
+    rows = {name: images[name] for name in ("noisy", "specialist", "generalist")}
+    rows["clean"] = np.stack([images["clean"]] * len(images["levels"]))
+    drawn = {
+        "matrix": figures.level_matrix(table),
+        "curves": figures.level_curves(table),
+        "strip": figures.strip(rows, [f"level {level:g}" for level in images["levels"]]),
+    }
+    figures.save_figures(options.out, drawn)
+    report.write_readme(options.out, "noise_levels", **facts(table))
 
-    def mean(model: str, level: float, images: int) -> Row:
-        return pick(psnr, model=model, test_level=level, images=images)[0]
 
-    levels = [f"{level:g}" for level in options.test_levels]
-    matrix = [
-        [model, *(mean_and_error(mean(model, level, most), 2) for level in options.test_levels)] for model in trained
+def facts(table: pd.DataFrame) -> dict[str, Any]:
+    """The tables and numbers of the README."""
+    psnr = pick(table, metric="psnr", seed=None)
+    most, fewest = tables.of_most_images(psnr), tables.of_fewest_images(psnr)
+    specialists = figures.models_of(psnr, "specialist")
+    trained = [*specialists, *figures.models_of(psnr, "generalist")]
+    means, few = by_level(most, most["mean"]), by_level(fewest, fewest["mean"])
+    others = ["identity", *pick(psnr, kind="baseline")["model"].unique()]
+    gaps = pick(most, kind="difference").sort_values("test_level").set_index("model").rename_axis(None)
+    at_home = {float(name): name for name in specialists if float(name) in means}
+    falls = [
+        {"level": level, "far": float(far), "behind": means.loc[home, level] - means.loc[far, level]}
+        for level, home in at_home.items()
+        for far in specialists
     ]
-    names = ["identity", *dict.fromkeys(row["model"] for row in psnr if row["kind"] == "baseline"), *trained]
-    beside = [[name, *(f"{mean(name, level, fewest)['mean']:.2f}" for level in options.test_levels)] for name in names]
-    differences = sorted(pick(psnr, kind="difference", images=most), key=lambda row: row["test_level"])
-    errors = [["" if row[name] is None else f"{row[name]:.3f}" for name in ("se_seeds", "se_images")]
-              for row in differences]  # fmt: skip
-    gaps = [[row["model"], f"{row['mean']:+.3f}", *both] for row, both in zip(differences, errors, strict=True)]
-    classical = [name for name in names if name not in trained]
-    beaten = [
-        f"{level:g}"
-        for level in options.test_levels
-        if max(mean(name, level, fewest)["mean"] for name in classical)
-        > max(mean(name, level, fewest)["mean"] for name in trained)
-    ]
-    better = f"At {' and '.join(beaten)} the best of them beats every network." if beaten else ""
-    specialists = trained[:-1]
-    at_home = [level for level in options.levels if level in options.test_levels]
-    wins = [max(specialists, key=lambda model: mean(model, level, most)["mean"]) == str(level) for level in at_home]
-    worst, best = (f(differences, key=lambda row: row["mean"]) for f in (min, max))
-    falls = [(level, mean(str(level), level, most)["mean"] - mean(str(far), level, most)["mean"], far)
-             for level in at_home for far in options.levels]  # fmt: skip
-    widest = max(falls, key=lambda fall: fall[1])
-    behind = f"{widest[1]:.1f}"
-    middle = run.config.members.index((0.5, options.seeds[0])) if 0.5 in options.levels else None
-    check = ""
-    if options.dataset == "mnist" and middle is not None:
-        scores = reference_scores(run, data, middle)
-        check = (
-            "\nOn the first 1,000 test images with NumPy's noise (`default_rng(0)`) at level 0.5, a specialist "
-            f"(seed {options.seeds[0]})\nreaches {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}, "
-            f"BCE {scores['bce']:.4f}; the same network in Keras after 30 epochs of\nthe classic protocol 20.02 dB, "
-            "0.864, 0.0945.\n"
-        )
-    seeds = len(options.seeds)
-    made = provenance(
-        command_line(),
-        duration(training_seconds(run, len(data.train) - run.config.holdout), measured_since),
-        f"{', '.join(map(str, options.seeds))} (models), 0 (noise of the test images)",
-    )
-    return f"""# Noise levels
+    matrix = by_level(most, tables.mean_and_error(most, ".2f")).loc[trained].rename_axis("trained at")
+    beside = few.loc[[*others, *trained]].rename(index={name: f"trained at {name}" for name in trained})
+    errors = {"s.e. over seeds": gaps["se_seeds"], "s.e. over images": gaps["se_images"]}
+    return {
+        "wins": sum(means.loc[specialists, level].idxmax() == home for level, home in at_home.items()),
+        "at_home": at_home,
+        "fall": max(falls, key=lambda fall: fall["behind"]),
+        "best": gaps.loc[gaps["mean"].idxmax()].to_dict(),
+        "worst": gaps.loc[gaps["mean"].idxmin()].to_dict(),
+        "matrix": matrix.rename(columns="{:g}".format),
+        "gaps": tables.as_text({"difference (dB)": gaps["mean"]}, "+.3f").join(tables.as_text(errors, ".3f")),
+        "beside": tables.as_text(beside, ".2f").rename(columns="{:g}".format),
+        "beaten": [f"{level:g}" for level in few if few.loc[others, level].max() > few.loc[trained, level].max()],
+        "most": most["images"].max(),
+        "fewest": fewest["images"].max(),
+    }
 
-How far does a denoiser carry beyond the noise level that it was trained at, and what does one for all levels cost?
 
-In {sum(wins)} of {len(wins)} cases the specialist of a level is the best specialist there; away from home they fall
-off: at level {widest[0]:g}, the one trained at {widest[2]:g} is {behind} dB behind. Against the specialist of the
-level, one generalist for all ({options.generalist}) has {best["mean"]:+.2f} dB at level {best["test_level"]:g}, its
-best, and {worst["mean"]:+.2f} dB at {worst["test_level"]:g}, its worst.
-{check}
-![PSNR against the test level](curves.png)
-
-![training level x test level](matrix.png)
-
-![the same digits across levels](strip.png)
-
-## PSNR (dB), training level x test level
-
-{markdown_table(["trained at", *levels], matrix)}
-
-{options.dataset}: mean over {most:,} test images and {seeds} seeds, ± its standard error over seeds (over images with
-one seed). The same noise for all models; PSNR per image for a peak of 1, then the mean. Every model is the one of the
-epoch with the lowest validation loss on {run.config.holdout:,} held-out training images.
-
-## The generalist against the specialist of the level
-
-{markdown_table(["", "difference (dB)", "s.e. over seeds", "s.e. over images"], gaps)}
-
-Paired: the same seed, images and noise.
-
-## Beside classical denoisers
-
-{markdown_table(["", *levels], beside)}
-
-PSNR (dB) on the first {fewest:,} test images. A baseline is tuned on 200 training images at the test level itself
-(linear MMSE is fitted on the others), which the networks are not told. "with curve": its output goes through one
-monotone curve, E[clean | output], since clipped noise is biased. {better}
-
-All metrics, models and seeds: [table.csv](table.csv) (columns: [jaxdae/tables.py](../../jaxdae/tables.py)).
-`jaxdae plot {options.out}` draws the figures again.
-
-## How it was made
-
-{made}
-"""
+def by_level(rows: pd.DataFrame, values: pd.Series) -> pd.DataFrame:
+    """Values of rows as models x test levels."""
+    scores = rows.assign(value=values)[rows["kind"] != "difference"]
+    return scores.pivot(index="model", columns="test_level", values="value").rename_axis(index=None, columns=None)
 
 
 if __name__ == "__main__":
-    run_script(main, tyro.cli(Options, description=__doc__))
+    shell.run_script(Options, __doc__, experiment, publish)

@@ -1,4 +1,4 @@
-"""How far a denoised image is from the clean one: per image, from arrays on the [0, 1] scale.
+"""The distance of a denoised image from the clean one: per image, from arrays on the [0, 1] scale.
 
 Every function reduces the last three axes (height, width, channel) and keeps those before them.
 """
@@ -8,10 +8,12 @@ import operator
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 Images = Float[Array | np.ndarray, "*batch height width channel"]
 PerImage = Float[Array | np.ndarray, "*batch"]
+Weight = Num[Array | np.ndarray, "..."]
+"""Of every pixel, of a shape that broadcasts to the images'."""
 
 LEAST_MSE = 1e-10
 """PSNR takes a smaller squared error as this one: no image scores above 100 dB."""
@@ -22,10 +24,12 @@ SSIM_WINDOW = 7
 _IMAGE = (-3, -2, -1)
 
 
-def bce_from_logits(logits: Images, clean: Images) -> PerImage:
-    """Binary cross-entropy in nats, mean over pixels and channels, of the image sigmoid(logits)."""
+def bce_from_logits(logits: Images, clean: Images, weight: Weight | None = None) -> PerImage:
+    """Binary cross-entropy in nats of the image sigmoid(logits), the (weighted) mean over pixels and channels."""
     # One log1p for each pixel, where -clean log p - (1 - clean) log (1 - p) takes two.
     cross_entropy = jnp.maximum(logits, 0) - logits * clean + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    if weight is not None:
+        return _weighted_mean(cross_entropy, weight)
     pixels = cross_entropy.reshape(*cross_entropy.shape[:-3], -1)
     # A mean as a product: XLA:CPU's reduction draws the log1p into a slow loop, a twelfth of a training step.
     return jnp.matmul(pixels, jnp.full(pixels.shape[-1], 1 / pixels.shape[-1]), precision="highest")
@@ -37,9 +41,15 @@ def bce(denoised: Images, clean: Images) -> PerImage:
     return -(clean * jnp.log(p) + (1 - clean) * jnp.log1p(-p)).mean(_IMAGE)
 
 
-def mse(denoised: Images, clean: Images) -> PerImage:
-    """Mean squared error."""
-    return jnp.square(denoised - clean).mean(_IMAGE)
+def mse(denoised: Images, clean: Images, weight: Weight | None = None) -> PerImage:
+    """Squared error, the (weighted) mean over pixels and channels."""
+    squares = jnp.square(denoised - clean)
+    return squares.mean(_IMAGE) if weight is None else _weighted_mean(squares, weight)
+
+
+def _weighted_mean(values: Images, weight: Weight) -> PerImage:
+    weights = jnp.broadcast_to(weight, values.shape)
+    return (weights * values).sum(_IMAGE) / weights.sum(_IMAGE)
 
 
 def psnr(denoised: Images, clean: Images) -> PerImage:
@@ -76,3 +86,9 @@ def _window_mean(images: Images) -> Float[Array | np.ndarray, "*batch rows colum
     down = functools.reduce(operator.add, [images[..., i : i + rows, :, :] for i in range(SSIM_WINDOW)])
     across = functools.reduce(operator.add, [down[..., i : i + columns, :] for i in range(SSIM_WINDOW)])
     return across / SSIM_WINDOW**2
+
+
+def score(denoised: Images, clean: Images) -> dict[str, PerImage]:
+    """`bce`, `mse`, `psnr` and `ssim` of every image, clamped to [0, 1] first."""
+    image = jnp.clip(denoised, 0, 1)
+    return {metric.__name__: metric(image, clean) for metric in (bce, mse, psnr, ssim)}

@@ -1,8 +1,8 @@
-"""Corruptions: pure functions `(key, clean, level) -> noisy`, and the keys that name their random draws.
+"""Corruptions: pure functions `(key, clean, level) -> noisy`, and `Noise`, which says how a member's images get noisy.
 
-Every function takes one image `x` on the [0, 1] scale and does not clip; `corrupt` does, where it is asked to. At level
-0 each of them is the identity. A draw never depends on the level: unit noise is scaled, one uniform number is
-thresholded. So models at several levels that share a key see the same underlying draw, and comparisons are paired.
+Every function takes one image `clean` on the [0, 1] scale and does not clip; `corrupt` does, where it is asked to. At
+level 0 each of them is the identity. A draw never depends on the level: unit noise is scaled, one uniform number is
+thresholded. So members at several levels that share a seed see the same underlying draw, and comparisons are paired.
 
 | name              | noisy                                       | unit of the level              | range  |
 |-------------------|---------------------------------------------|--------------------------------|--------|
@@ -14,57 +14,62 @@ thresholded. So models at several levels that share a key see the same underlyin
 | `poisson`         | level^2 Poisson(x / level^2)                | 1 / sqrt(peak count)           | 0..inf |
 
 Source: Vincent et al. 2010 (JMLR 11:3371) for Gaussian, masking and salt-and-pepper noise in denoising autoencoders.
-Poisson is the one whose draw is alike, not the same, between levels (its counts change); below level 1e-4 (10^8 counts
-at x = 1) it is taken as none.
+Poisson's draw is similar, not identical, between levels (its counts change); below level 1e-4 (10^8 counts at x = 1)
+it is the identity.
 """
 
+import math
+import numbers
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, UInt
+from flax import struct
+from jaxtyping import Array, Float, Int
 
-Image = Float[Array | np.ndarray, "height width channel"]
-Scalar = Float[Array, ""] | float
+from jaxdae import components, rng
+from jaxdae.components import number, structure
+from jaxdae.data.source import to_unit
+from jaxdae.errors import InputError
+from jaxdae.rng import Draws
+from jaxdae.types import Image, Images, PRNGKey, RawImages, Scalar
 
-INITIALIZATION, ORDER, LEVEL, NOISE = range(4)
-"""The purposes of a draw, folded into its key."""
-
-ONCE, EVALUATION = 0, 2**32 - 1
-"""In the place of an epoch: a draw made once for all epochs of training, and one made for evaluation."""
+Level = tuple[float, float]
+"""The range from which each example's level is drawn uniformly; the same number twice for a fixed level."""
 
 
-def gaussian(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def gaussian(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Adds independent normal noise; `level` is its standard deviation."""
-    return clean + level * jax.random.normal(key, clean.shape)
+    return clean + level * _draw(jax.random.normal, key, clean.shape)
 
 
-def uniform(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def uniform(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Adds independent uniform noise; `level` is its half-width."""
-    return clean + level * jax.random.uniform(key, clean.shape, minval=-1.0, maxval=1.0)
+    return clean + level * _draw(jax.random.uniform, key, clean.shape, minval=-1.0)
 
 
-def speckle(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def speckle(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Adds normal noise in proportion to the signal; `level` is the ratio of their sizes."""
-    return clean + clean * level * jax.random.normal(key, clean.shape)
+    return clean + clean * level * _draw(jax.random.normal, key, clean.shape)
 
 
-def salt_and_pepper(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def salt_and_pepper(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Turns a fraction `level` of the pixels white or black, with equal chance, in all channels."""
     drawn = _per_pixel_uniform(key, clean)
     return jnp.where(drawn < level / 2, 0.0, jnp.where(drawn >= 1 - level / 2, 1.0, clean))
 
 
-def masking(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def masking(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Turns a fraction `level` of the pixels black, in all channels."""
     return jnp.where(_per_pixel_uniform(key, clean) < level, 0.0, clean)
 
 
-def poisson(key: Key[Array, ""], clean: Image, level: Scalar) -> Image:
+def poisson(key: PRNGKey, clean: Image, level: Scalar) -> Image:
     """Counts photons: `level` is 1 / sqrt(expected count at brightness 1)."""
     unit = jnp.square(jnp.clip(level, _LEAST_POISSON_LEVEL, _HIGHEST_POISSON_LEVEL))
-    counts = jax.random.poisson(key, clean / unit, clean.shape)
+    counts = jax.random.poisson(key, clean / unit, clean.shape, jnp.int32)
     return jnp.where(level < _LEAST_POISSON_LEVEL, clean, counts * unit)
 
 
@@ -72,22 +77,56 @@ _LEAST_POISSON_LEVEL = 1e-4  # int32 counts overflow soon below
 _HIGHEST_POISSON_LEVEL = 1e9  # no photon arrives from there on, and its square is still a float32
 
 
-def _per_pixel_uniform(key: Key[Array, ""], clean: Image) -> Float[Array, "height width 1"]:
-    return jax.random.uniform(key, (*clean.shape[:2], 1))
+def _per_pixel_uniform(key: PRNGKey, clean: Image) -> Float[Array, "height width 1"]:
+    return _draw(jax.random.uniform, key, (*clean.shape[:2], 1))
 
 
-CORRUPTIONS: dict[str, Callable[[Key[Array, ""], Image, Scalar], Image]] = {
-    "gaussian": gaussian,
-    "uniform": uniform,
-    "speckle": speckle,
-    "salt_and_pepper": salt_and_pepper,
-    "masking": masking,
-    "poisson": poisson,
+def _draw(sample: Callable[..., Array], key: PRNGKey, shape: tuple[int, ...], **bounds: float) -> Array:
+    # Drawn flat: the same numbers, in a program that XLA:CPU compiles in half the time and runs faster.
+    return sample(key, (math.prod(shape),), jnp.float32, **bounds).reshape(shape)
+
+
+class Corruption(NamedTuple):
+    """A corruption, and what its level means."""
+
+    function: Callable[[PRNGKey, Image, Scalar], Image]
+    unit: str
+    highest: float = math.inf
+
+
+CORRUPTIONS: dict[str, Corruption] = {
+    "gaussian": Corruption(gaussian, "standard deviation"),
+    "uniform": Corruption(uniform, "half-width"),
+    "speckle": Corruption(speckle, "standard deviation over signal"),
+    "salt_and_pepper": Corruption(salt_and_pepper, "fraction of pixels", highest=1.0),
+    "masking": Corruption(masking, "fraction of pixels", highest=1.0),
+    "poisson": Corruption(poisson, "1 / sqrt(peak count)"),
 }
 
 
+@struct.dataclass
+class Noise:
+    """How clean images become noisy."""
+
+    corruption: str = structure("gaussian", "corruption of the clean images", choices=CORRUPTIONS)
+    level: Any = number(
+        (0.5, 0.5),
+        "level 0.5, or a range 0:1 from which each example's is drawn (blind)",
+        type=tuple,
+        flag="noise-level",
+    )
+    clip: bool = structure(True, "clip noisy images to [0, 1]")
+    redraw: Any = number(True, "draw an example's noise again each epoch, not once for all (classic)", type=bool)
+
+    def apply(self, draws: Draws, clean: Image) -> tuple[Image, Scalar]:
+        """The noisy image of a clean one by its named draws, and its level."""
+        low, high = self.level
+        level = low + (high - low) * jax.random.uniform(draws.key(rng.LEVEL), dtype=jnp.float32)
+        return corrupt(draws.key(rng.NOISE), clean, level, corruption=self.corruption, clip=self.clip), level
+
+
 def corrupt(
-    key: Key[Array, ""], clean: Image, level: Scalar, *, corruption: str = "gaussian", clip: bool = True
+    key: PRNGKey, clean: Image, level: Scalar, *, corruption: str = "gaussian", clip: bool = True
 ) -> Float[Array, "height width channel"]:
     """Makes one clean image noisy.
 
@@ -101,53 +140,84 @@ def corrupt(
     Returns:
         The noisy image, of the same shape.
     """
-    noisy = CORRUPTIONS[corruption](key, clean, level)
+    noisy = CORRUPTIONS[corruption].function(key, clean, level)
     return jnp.clip(noisy, 0.0, 1.0) if clip else jnp.asarray(noisy)
 
 
-def draw_key(
-    seed: UInt[Array, ""] | int, purpose: int, epoch: Int[Array, ""] | int = ONCE, index: Int[Array, ""] | int = 0
-) -> Key[Array, ""]:
-    """The key of a named draw, derived from the seed, the purpose, the epoch and the example's index in the dataset.
-
-    Epochs count from 1; `ONCE` and `EVALUATION` are no epochs.
-    """
-    key = jax.random.key(seed)
-    for name in (purpose, epoch, index):
-        key = jax.random.fold_in(key, name)
-    return key
-
-
-def corrupt_examples(
-    seed: UInt[Array, ""] | int,
-    clean: Float[Array, "batch height width channel"],
-    index: Int[Array, "batch"],
-    lowest_level: Scalar,
-    highest_level: Scalar,
-    *,
-    epoch: Int[Array, ""] | int = ONCE,
-    corruption: str = "gaussian",
-    clip: bool = True,
-) -> Float[Array, "batch height width channel"]:
-    """Makes the examples of a batch noisy, each by its own named draws.
+def corrupt_batch(
+    noise: Noise, draws: Draws, clean: Images
+) -> tuple[Float[Array, "batch height width channel"], Float[Array, "batch"]]:
+    """The noisy images of a batch and their levels.
 
     Args:
-        seed: of the model in training, of the evaluation in evaluation.
-        clean: the images, on the [0, 1] scale.
-        index: the examples' positions in the dataset, which name their draws.
-        lowest_level: with `highest_level`, the range from which each example's level is drawn uniformly.
-        highest_level: see `lowest_level`; equal to it for a fixed level.
-        epoch: names the draw; `ONCE` (the default) for noise that stays the same in all epochs.
-        corruption: a name in `CORRUPTIONS`.
-        clip: clip the result to [0, 1].
+        noise: checked (`check_noise`); its numbers may be traced.
+        draws: with one index for each image; seed and epoch are shared.
+        clean: on the [0, 1] scale.
+    """
+    noisy, levels = jax.vmap(noise.apply, in_axes=(EACH, 0))(draws, jnp.asarray(clean))
+    return jnp.asarray(noisy), jnp.asarray(levels)
+
+
+EACH = Draws(None, None, 0)  # type: ignore[arg-type]
+"""The axes of a batch's draws under vmap: one seed, one epoch, an index for each example."""
+
+
+def noisy_examples(
+    images: RawImages, noise: Noise, *, seed: int = 0, index: Int[Array | np.ndarray, "example"] | None = None
+) -> Float[Array, "example height width channel"]:
+    """The noisy images of the evaluation: the very ones that `evaluation.measure` measures.
+
+    Args:
+        images: clean images: 8-bit, or floats on the [0, 1] scale.
+        noise: the corruption, level (of a range, each image's own draw) and clipping.
+        seed: of the evaluation's noise.
+        index: the positions of the images in their dataset; by default the first ones.
 
     Returns:
-        The noisy images.
+        The noisy images; beyond [0, 1] only if `noise.clip` is False.
+
+    Raises:
+        InputError: the noise or the type of the images is not allowed.
     """
+    noise = check_noise(noise)
+    with rng.pinned():
+        positions = jnp.arange(images.shape[0]) if index is None else jnp.asarray(index)
+        return corrupt_batch(noise, Draws(jnp.uint32(seed), jnp.uint32(rng.EVALUATION), positions), to_unit(images))[0]
 
-    def corrupt_one(clean: Array, index: Array) -> Array:
-        drawn = jax.random.uniform(draw_key(seed, LEVEL, epoch, index))
-        level = lowest_level + (highest_level - lowest_level) * drawn
-        return corrupt(draw_key(seed, NOISE, epoch, index), clean, level, corruption=corruption, clip=clip)
 
-    return jax.vmap(corrupt_one)(jnp.asarray(clean), index)
+def check_noise(noise: Noise) -> Noise:
+    """The noise with its level as the pair (low, high).
+
+    Raises:
+        InputError: a field is not allowed, or the level is out of the corruption's range.
+    """
+    noise = components.checked(noise)
+    low, high = level_range(noise.level)
+    highest = CORRUPTIONS[noise.corruption].highest
+    if not (0 <= low <= high <= highest and math.isfinite(high)):
+        allowed = "from 0 to 1" if highest == 1.0 else "0 or more"
+        raise InputError(
+            f"noise level {format_level((low, high))} is out of range: {noise.corruption} takes {allowed}, "
+            "a range low:high rising"
+        )
+    return noise.replace(level=(low, high))  # type: ignore[attr-defined]
+
+
+def level_range(level: Any) -> Level:
+    """A level in any form as the pair (low, high): 0.5, (0, 1), or as typed, "0.5" or "0:1".
+
+    Raises:
+        InputError: it is neither a number nor a range.
+    """
+    try:
+        ends = level.split(":", 1) if isinstance(level, str) else [level] if isinstance(level, numbers.Real) else level
+        low, high = [float(end) for end in ends] * (2 // len(ends))
+        return low, high
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise InputError(f"noise level {level!r} is neither a number (0.5) nor a range (0:1)") from None
+
+
+def format_level(level: Level) -> str:
+    """A level as it is typed: 0.5, or 0:1 for a range."""
+    low, high = level
+    return f"{low:g}" if low == high else f"{low:g}:{high:g}"

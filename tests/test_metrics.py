@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from jaxdae import metrics
 
-SHAPES = [(7, 7, 1), (28, 28, 1), (9, 16, 3)]
+SHAPES = [(7, 7, 1), (9, 16, 3)]
 SEEDS = st.integers(0, 2**32 - 1)
 IMAGE_METRICS = [metrics.bce, metrics.mse, metrics.psnr, metrics.ssim]
 
@@ -62,28 +62,20 @@ def test_ssim_of_constant_images_equals_skimage(brightness):
 
 
 @image_pairs
-def test_mse_equals_skimage(shape, seed, distance, invert):
+def test_mse_and_psnr_equal_skimage(shape, seed, distance, invert):
     denoised, clean = pair(shape, seed, distance, invert)
-    expected = skimage.metrics.mean_squared_error(to_float64(clean), to_float64(denoised))
+    images = to_float64(clean), to_float64(denoised)
+    expected = skimage.metrics.mean_squared_error(*images)
     np.testing.assert_allclose(mse(denoised, clean), expected, rtol=1e-5)
-
-
-@given(shape=st.sampled_from(SHAPES), seed=SEEDS, distance=st.sampled_from([0.001, 0.01, 0.1, 0.5]))
-def test_psnr_equals_skimage(shape, seed, distance):
-    denoised, clean = similar_images(shape, seed, distance)
-    expected = skimage.metrics.peak_signal_noise_ratio(to_float64(clean), to_float64(denoised), data_range=1)
-    np.testing.assert_allclose(psnr(denoised, clean), expected, rtol=1e-5)
+    if expected:
+        expected = skimage.metrics.peak_signal_noise_ratio(*images, data_range=1)
+        np.testing.assert_allclose(psnr(denoised, clean), expected, rtol=1e-5)
 
 
 @given(shape=st.sampled_from(SHAPES), seed=SEEDS)
-def test_psnr_of_a_perfect_image_is_100_db(shape, seed):
+def test_a_perfect_image_has_100_db_and_similarity_1(shape, seed):
     clean = random_image(shape, seed)
     np.testing.assert_allclose(psnr(clean, clean), 100, rtol=1e-6)
-
-
-@given(shape=st.sampled_from(SHAPES), seed=SEEDS)
-def test_ssim_of_a_perfect_image_is_1(shape, seed):
-    clean = random_image(shape, seed)
     np.testing.assert_allclose(ssim(clean, clean), 1, atol=1e-5)
 
 
@@ -125,15 +117,20 @@ def test_no_image_has_a_lower_bce_than_the_clean_one(shape, seed, distance):
     assert bce(clean, clean) <= bce(other, clean) + 1e-6
 
 
-@pytest.mark.parametrize("metric", [*IMAGE_METRICS, metrics.bce_from_logits])
-@pytest.mark.parametrize("batch", [(), (3,), (2, 3)])
-def test_axes_before_the_last_three_are_kept(metric, batch):
-    denoised, clean = random_image((6, 9, 7, 2), 0), random_image((6, 9, 7, 2), 1)
-    count = int(np.prod(batch))
-    each = jnp.stack([metric(denoised[i], clean[i]) for i in range(count)])
-    stacked = metric(*(images[:count].reshape(*batch, 9, 7, 2) for images in (denoised, clean)))
-    assert stacked.shape == batch
-    np.testing.assert_allclose(stacked.ravel(), each, rtol=1e-5)
+@pytest.mark.parametrize("metric", [bce, mse, psnr, ssim, bce_from_logits])
+def test_axes_before_the_last_three_are_kept(metric):
+    denoised, clean = random_image((2, 3, *SHAPES[1]), 0), random_image((2, 3, *SHAPES[1]), 1)
+    each = [[metric(denoised[i, j], clean[i, j]) for j in range(3)] for i in range(2)]
+    np.testing.assert_allclose(metric(denoised, clean), each, rtol=1e-5)
+
+
+def test_scores_are_the_four_metrics_of_the_clamped_image():
+    denoised, clean = 2 * random_image(SHAPES[1], 0) - 0.5, random_image(SHAPES[1], 1)
+    expected = {"bce": bce, "mse": mse, "psnr": psnr, "ssim": ssim}
+    scores = metrics.score(denoised, clean)
+    assert list(scores) == list(expected)
+    for name, metric in expected.items():
+        np.testing.assert_allclose(scores[name], metric(jnp.clip(denoised, 0, 1), clean), rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 1), (7, 6, 1), (1, 1, 3)])

@@ -1,40 +1,38 @@
-"""The same noise, and the same training to float32 rounding, on any number of devices."""
+"""The same training and validation, to float32 rounding, on any number of devices; batches in order and complete."""
 
+import functools
+import os
 import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import CONFIG, DATA, UNEVEN
+from tiny import DATA, MEMBER, random_params
 
 from jaxdae import evaluation, parallel, training
+from jaxdae.data import InMemory
 
-ON_EIGHT_DEVICES = """
-import sys
-import jax
-jax.config.update("jax_num_cpu_devices", 8)
-sys.path.insert(0, sys.argv[1])
-import numpy as np
-from test_parallel import five_steps, validation
-assert jax.device_count() == 8
-np.savez(sys.argv[2], *jax.tree.leaves(five_steps(8)), validation())
-"""
+GROUP = training.stack([MEMBER])
+UNEVEN = training.Plan.of(len(DATA.train), 12, 2)
+"""Five steps; eight devices cannot divide a batch evenly, and two the last one neither."""
 
 
+@functools.cache
 def five_steps(devices):
     mesh = parallel.data_mesh(devices)
-    images, members, (states, _) = parallel.replicate(
-        (DATA.train, training.population(UNEVEN), training.initial_states(UNEVEN, 1)), mesh
-    )
-    for epoch, chunk in training.epoch_plan(len(DATA.train), UNEVEN).chunks_from(0, 1):
-        states, _ = training.train_chunk(states, members, images, epoch, chunk, config=UNEVEN, mesh=mesh)
-    return jax.device_get(states.params)
+    states, _ = training.initial_states(GROUP, 1)
+    states, members, source = parallel.replicate((states, GROUP, InMemory(DATA.train)), mesh)
+    for epoch, _, chunk in UNEVEN.turns_from(0, 1, 1):
+        states, _ = training.train_chunk(states, members, source, epoch, chunk, plan=UNEVEN, mesh=mesh)
+    return jax.tree.leaves(jax.device_get(states.params))
 
 
 def validation():
-    states, _ = parallel.replicate(training.initial_states(CONFIG, 1))
-    return np.stack(evaluation.validate(states.params, training.population(CONFIG), DATA.test, config=CONFIG))
+    params = jax.tree.map(lambda leaf: leaf[None], random_params(MEMBER.model))
+    arguments = parallel.replicate((params, GROUP, InMemory(DATA.test)))
+    return np.stack(evaluation.validate(*arguments))
 
 
 def assert_close(a, b):
@@ -42,17 +40,38 @@ def assert_close(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=2e-6)
 
 
-@pytest.fixture(scope="module")
-def on_one_device():
-    return jax.tree.leaves(five_steps(1))
+@pytest.mark.slow
+def test_two_devices_train_as_one():
+    assert_close(five_steps(2), five_steps(1))
 
 
-def test_two_devices_train_as_one(on_one_device):
-    assert_close(jax.tree.leaves(five_steps(2)), on_one_device)
+ON_EIGHT_DEVICES = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import jax, numpy as np
+from test_parallel import five_steps, validation
+assert jax.device_count() == 8
+np.savez(sys.argv[2], *five_steps(8), validation())
+"""
 
 
-def test_eight_devices_train_and_validate_as_one(on_one_device, tmp_path, request):
+@pytest.mark.slow
+def test_eight_devices_train_and_validate_as_one(tmp_path, request):
     file = tmp_path / "leaves.npz"
-    subprocess.run([sys.executable, "-c", ON_EIGHT_DEVICES, request.path.parent, file], check=True, timeout=300)
+    command = [sys.executable, "-c", ON_EIGHT_DEVICES, request.path.parent, file]
+    subprocess.run(command, check=True, timeout=300, env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"})
     with np.load(file) as arrays:
-        assert_close([arrays[name] for name in arrays], [*on_one_device, validation()])
+        assert_close([arrays[name] for name in arrays], [*five_steps(1), validation()])
+
+
+@pytest.mark.parametrize("images", [1, 5, 40])
+def test_batches_give_back_every_image_once_and_in_order(images):
+    out = parallel.in_batches(lambda offset, x: x + offset, 1.0, jnp.arange(float(images)), at_once=4)
+    np.testing.assert_array_equal(out, np.arange(images) + 1.0)
+
+
+@pytest.mark.parametrize("at_once", [0, 1, 3])
+def test_members_are_mapped_in_order(at_once):
+    members = {"a": jnp.arange(6.0), "b": jnp.ones((6, 2))}
+    out = parallel.map_members(lambda m, c: m["a"] * m["b"] + c, members, jnp.arange(6.0), at_once=at_once)
+    np.testing.assert_array_equal(out, 2 * np.arange(6.0)[:, None] * np.ones((6, 2)))

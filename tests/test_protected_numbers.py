@@ -3,19 +3,19 @@
 Expected values are literals or follow from `jax.random` alone. What touches the package is at the bottom.
 """
 
-import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import CONFIG, DATA
+from tiny import DATA
 
 import jaxdae
 from jaxdae import evaluation, noise, training
-from jaxdae.config import RunConfig
-from jaxdae.optimizers import make_optimizer
+from jaxdae.rng import ORDER, Draws, draw_key
+from jaxdae.training import epoch as epochs_module
+from jaxdae.training.optimizers import OPTIMIZERS, make_optimizer
 
 NUMBERS_CHANGED = (
     "The draws are part of the product: published numbers rest on them. A deliberate change needs a 'numbers changed' "
@@ -24,8 +24,8 @@ NUMBERS_CHANGED = (
 EVALUATION = 2**32 - 1
 SEED, EVALUATION_SEED, EXAMPLES = 3, 5, 50
 DIGITS = DATA.train
-SMALL = dataclasses.replace(CONFIG, width=2, epochs=2, seeds=(SEED,), evaluation_seed=EVALUATION_SEED)
-"""Batches of 16, chunks of two steps. The width is that of no other test, as steps are replaced below."""
+WIDTH = 3
+"""That of no other test, since steps are replaced below and compiled programs are kept."""
 
 GREY = 0.25
 UNIT_NOISE = {
@@ -71,23 +71,23 @@ def test_frozen_order_of_an_epoch(epoch):
     assert epoch_order(seed=3, epoch=epoch)[:8].tolist() == FIRST_VISITED[epoch], NUMBERS_CHANGED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "clip", "corruption"), [(16, True, "gaussian"), (12, False, "uniform")])
-@pytest.mark.parametrize("level", [0.5, "0.2:0.9"])
-@pytest.mark.parametrize("draw", ["fresh", "fixed"])
-def test_a_step_is_given_the_named_noise_of_its_examples(monkeypatch, draw, level, batch_size, clip, corruption):
-    low, high = (0.5, 0.5) if level == 0.5 else (0.2, 0.9)
-    config = small(draw=draw, noise_levels=(level,), batch_size=batch_size, clip=clip, corruption=corruption)
-    epochs = steps_of_each_epoch(monkeypatch, config, only_count)
+@pytest.mark.parametrize(("low", "high"), [(0.5, 0.5), (0.2, 0.9)])
+@pytest.mark.parametrize("redraw", [True, False])
+def test_a_step_is_given_the_named_noise_of_its_examples(monkeypatch, redraw, low, high, batch_size, clip, corruption):
+    member = small(noise=jaxdae.Noise(corruption, (low, high), clip, redraw))
+    epochs = steps_of_each_epoch(monkeypatch, member, only_count, batch_size)
     assert len(epochs) == 2
     for epoch, steps in enumerate(epochs, 1):
-        order = np.asarray(jax.random.permutation(named_key(SEED, ORDER, epoch, 0), EXAMPLES))
+        order = np.asarray(jax.random.permutation(named_key(SEED, "order", epoch, 0), EXAMPLES))
         assert len(steps) == math.ceil(EXAMPLES / batch_size)
         for number, batch in enumerate(steps):
             assert set(batch["weight"].tolist()) <= {0.0, 1.0}
             noisy, clean = (batch[name][batch["weight"] == 1] for name in ("input", "target"))
             index = [EXAMPLE_OF[image.tobytes()] for image in np.rint(255 * clean).astype(np.uint8)]
             assert sorted(index) == sorted(order[number * batch_size : (number + 1) * batch_size])
-            named = epoch if draw == "fresh" else 0
+            named = epoch if redraw else 0
             expected = [expected_noisy(DIGITS[i], SEED, named, i, low, high, corruption, clip) for i in index]
             np.testing.assert_allclose(noisy, expected, atol=1e-6)
             np.testing.assert_allclose(clean, DIGITS[index] / 255, atol=1e-6)
@@ -104,11 +104,12 @@ def one_cycle(step, steps):
     return 1 / 25e4 + (1 - 1 / 25e4) * cosine(step - top, steps - top)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("schedule", "rate"), [("cosine", cosine), ("one_cycle", one_cycle)])
 def test_the_learning_rate_follows_its_schedule_over_the_whole_run(monkeypatch, schedule, rate):
     """Under Adam a gradient that stays the same moves a weight by the learning rate."""
-    config = small(optimizer="adam", learning_rate=1e-4, schedule=schedule)
-    epochs = steps_of_each_epoch(monkeypatch, config, gradient_of_one)
+    member = small(optimizer=jaxdae.Adam(learning_rate=1e-4, schedule=schedule))
+    epochs = steps_of_each_epoch(monkeypatch, member, gradient_of_one, 16)
     moves = [abs(step["moved"][0]) for steps in epochs for step in steps]
     np.testing.assert_allclose(np.array(moves) / 1e-4, [rate(i, 8) for i in range(8)], rtol=1e-3, atol=1e-5)
 
@@ -132,22 +133,25 @@ def test_frozen_steps_of_the_optimizers(optimizer):
 
 
 def test_frozen_presets():
-    classic, fast = jaxdae.preset("seed"), jaxdae.preset("fast")
-    assert (classic.optimizer, classic.learning_rate, classic.schedule) == ("adadelta", 1.0, "constant")
-    assert (classic.draw, classic.epochs, classic.batch_size) == ("fixed", 100, 128)
-    assert (classic.adadelta_rho, classic.adadelta_eps) == (0.95, 1e-7)
-    assert (fast.optimizer, fast.learning_rate, fast.schedule) == ("muon", 0.01, "one_cycle")
-    assert (fast.draw, fast.epochs, fast.batch_size) == ("fresh", 3, 64)
+    classic, fast = jaxdae.PRESETS["classic"], jaxdae.PRESETS["fast"]
+    assert classic.member.optimizer == jaxdae.Adadelta(1.0, "constant", None, rho=0.95, epsilon=1e-7)
+    assert (classic.member.noise.redraw, classic.epochs, classic.batch_size) == (False, 100, 128)
+    assert fast.member.optimizer == jaxdae.Muon(0.01, "one_cycle", None, beta=0.95)
+    assert (fast.member.noise.redraw, fast.epochs, fast.batch_size) == (True, 3, 64)
+    for preset in (classic, fast):
+        assert preset.member.model == jaxdae.ConvAutoencoder(32, 2, "logits", "float32")
+        assert preset.member.noise.replace(redraw=True) == jaxdae.Noise("gaussian", (0.5, 0.5), True, True)
+        assert preset.member.objective == jaxdae.Supervised("bce")
 
 
-@pytest.mark.parametrize(("level", "holdout"), [(0.5, 10), ("0.2:0.9", 0)])
-def test_validation_draws_a_level_for_every_image_of_its_own_split(level, holdout):
-    low, high = (0.5, 0.5) if level == 0.5 else (0.2, 0.9)
+@pytest.mark.slow
+@pytest.mark.parametrize(("low", "high", "holdout"), [(0.5, 0.5, 10), (0.2, 0.9, 0)])
+def test_validation_draws_a_level_for_every_image_of_its_own_split(low, high, holdout):
     images = DIGITS[40:] if holdout else DATA.test[:10]
     train = DIGITS if holdout else DIGITS[:40]  # of one shape without the held out, to compile once
     noisy = [expected_noisy(x, EVALUATION_SEED, EVALUATION, i, low, high) for i, x in enumerate(images)]
-    config = small(noise_levels=(level,), holdout=holdout, batch_size=20)
-    denoised, val_bce, val_psnr = train_and_denoise(config, train, np.array(noisy))
+    member = small(noise=jaxdae.Noise(level=(low, high)))
+    denoised, val_bce, val_psnr = train_and_denoise(member, train, np.array(noisy), holdout=holdout)
     clean, denoised = images / 255, denoised.astype(np.float64)
     bce = -(clean * np.log(denoised) + (1 - clean) * np.log(1 - denoised)).mean()
     psnr = -10 * np.log10(((denoised - clean) ** 2).mean((1, 2, 3))).mean()
@@ -166,21 +170,21 @@ def test_the_pretrained_denoiser_gains_what_it_did():
 
 # What the expected values follow from: jax.random alone.
 
-ORDER, LEVEL, NOISE = 1, 2, 3
+PURPOSES = {"order": 1, "level": 2, "noise": 3}
 EXAMPLE_OF = {image.tobytes(): i for i, image in enumerate(DIGITS)}
 
 
 def named_key(seed, purpose, epoch, index):
     key = jax.random.key(seed)
-    for name in (purpose, epoch, index):
+    for name in (PURPOSES[purpose], epoch, index):
         key = jax.random.fold_in(key, name)
     return key
 
 
 def expected_noisy(image, seed, epoch, index, low, high, corruption="gaussian", clip=True):
     """The noisy image of one example, uint8."""
-    clean, key = image.astype(np.float32) / 255, named_key(seed, NOISE, epoch, index)
-    level = low + (high - low) * np.asarray(jax.random.uniform(named_key(seed, LEVEL, epoch, index)))
+    clean, key = image.astype(np.float32) / 255, named_key(seed, "noise", epoch, index)
+    level = low + (high - low) * np.asarray(jax.random.uniform(named_key(seed, "level", epoch, index)))
     normal, uniform = jax.random.normal(key, clean.shape), jax.random.uniform(key, clean.shape)
     noisy = clean + level * np.asarray(normal if corruption == "gaussian" else 2 * uniform - 1)
     return np.clip(noisy, 0, 1) if clip else noisy
@@ -189,33 +193,32 @@ def expected_noisy(image, seed, epoch, index, low, high, corruption="gaussian", 
 # What touches the package.
 
 
-def small(**changes):
-    return dataclasses.replace(SMALL, **changes)
+def small(**components):
+    return jaxdae.Member(seed=SEED, model=jaxdae.ConvAutoencoder(width=WIDTH, depth=1), **components)
 
 
 def one_noisy_image(clean, corruption, low, high, *, seed, epoch, index):
-    clean, index = jnp.asarray(clean[None], jnp.float32), jnp.array([index])
-    return np.asarray(
-        noise.corrupt_examples(seed, clean, index, low, high, epoch=epoch, corruption=corruption, clip=False)[0]
-    )
+    made = noise.Noise(corruption, (low, high), clip=False)
+    return np.asarray(made.apply(Draws(seed, epoch, index), jnp.asarray(clean, jnp.float32))[0])
 
 
 def evaluation_noise(images, level):
-    return np.asarray(evaluation.noisy_examples(images, level, config=RunConfig()))
+    return np.asarray(jaxdae.noisy_examples(images, jaxdae.Noise(level=level)))
 
 
 def initial_params(seed):
-    states, _ = training.initial_states(small(seeds=(seed,)), 1)
+    member = jaxdae.Member(seed=seed, model=jaxdae.ConvAutoencoder(width=2, depth=1))
+    states, _ = training.initial_states(training.stack([member]), 1)
     return jax.tree.map(lambda x: np.asarray(x[0]), states.params)
 
 
 def epoch_order(seed, epoch):
-    return training.epoch_order(noise.draw_key(seed, noise.ORDER, epoch), EXAMPLES)
+    return epochs_module.epoch_order(draw_key(seed, ORDER, epoch), EXAMPLES)
 
 
 def optimize(name, gradients):
     """Zeros after a step along each gradient."""
-    optimizer = make_optimizer(RunConfig(optimizer=name))
+    optimizer = make_optimizer(OPTIMIZERS[name]())
     params = jax.tree.map(jnp.zeros_like, gradients[0])
     state = optimizer.init(params)
     for gradient in gradients:
@@ -228,50 +231,54 @@ RECORDS = []
 """Of every step on every device. A module's list, since a compiled program goes on recording in the tests after it."""
 
 
-def only_count(state, noisy, clean, weight, *, axis, **settings):
-    """In the place of a step, without which all that leads to it compiles sooner."""
-    return state.replace(example_count=state.example_count + jax.lax.psum(weight.sum(), axis))
+def only_count(state, example, draws, count, *, axis, **settings):
+    """In place of a step, without which all that leads to it compiles sooner."""
+    return state.replace(example_count=state.example_count + jax.lax.psum(count.sum(), axis))
 
 
-def gradient_of_one(state, noisy, clean, weight, *, optimizer, **settings):
+def gradient_of_one(state, example, draws, count, *, member, steps, **settings):
     """A step as if every derivative of the loss were 1."""
+    optimizer = make_optimizer(member.optimizer, steps)
     updates, opt_state = optimizer.update(jax.tree.map(jnp.ones_like, state.params), state.opt_state, state.params)
     params = jax.tree.map(jnp.add, state.params, updates)
-    return only_count(state, noisy, clean, weight, **settings).replace(params=params, opt_state=opt_state)
+    return only_count(state, example, draws, count, **settings).replace(params=params, opt_state=opt_state)
 
 
-def steps_of_each_epoch(monkeypatch, config, step):
-    """What the steps of each epoch were given, all devices together, in order."""
+def steps_of_each_epoch(monkeypatch, member, step, batch_size):
+    """What the steps of each of two epochs were given, all devices together, in order."""
 
-    def recorded(state, noisy, clean, weight, **settings):
-        after = step(state, noisy, clean, weight, **settings)
+    def recorded(state, example, draws, count, **settings):
+        after = step(state, example, draws, count, **settings)
         moved = after.params["output"]["bias"] - state.params["output"]["bias"]
-        batch = {"input": noisy, "target": clean, "weight": weight, "moved": moved}
-        jax.debug.callback(lambda count, batch: RECORDS.append((int(count), batch)), state.example_count, batch)
+        batch = {"input": example.input, "target": example.target, "weight": count, "moved": moved}
+        jax.debug.callback(lambda seen, batch: RECORDS.append((int(seen), batch)), state.example_count, batch)
         return after
 
-    monkeypatch.setattr(training, "train_step", recorded)
+    monkeypatch.setattr(epochs_module, "train_step", recorded)
     monkeypatch.setattr(evaluation, "validate", lambda *_, **__: (jnp.zeros(1), jnp.zeros(1)))
     RECORDS.clear()
-    jaxdae.train(config, jaxdae.ImageData(DIGITS, DATA.test))
+    data = jaxdae.ImageData(DIGITS, DATA.test)
+    jaxdae.train(member, data, epochs=2, batch_size=batch_size, chunk_steps=2)
     jax.effects_barrier()
     devices, by_count = jax.local_device_count(), {}
-    for count, batch in RECORDS:  # the devices take each step together
-        by_count.setdefault(count, []).append(jax.tree.map(np.asarray, batch))
+    for seen, batch in RECORDS:  # the devices take each step together
+        by_count.setdefault(seen, []).append(jax.tree.map(np.asarray, batch))
     past_the_end = by_count.pop(EXAMPLES, [])
     assert not any(batch["weight"].any() for batch in past_the_end)
     epochs = []
-    for start in range(0, config.epochs * devices, devices):
-        steps = [by_count[count][start : start + devices] for count in sorted(by_count)]
+    for start in range(0, 2 * devices, devices):
+        steps = [by_count[seen][start : start + devices] for seen in sorted(by_count)]
         epochs.append([{name: np.concatenate([part[name] for part in step]) for name in step[0]} for step in steps])
     return epochs
 
 
-def train_and_denoise(config, images, noisy):
-    run = jaxdae.train(config, jaxdae.ImageData(images, DATA.test[:10]))
-    return jaxdae.denoise(run, noisy), run.history[-1]["val_bce"], run.history[-1]["val_psnr"]
+def train_and_denoise(member, images, noisy, *, holdout):
+    data = jaxdae.ImageData(images, DATA.test[:10])
+    settings = {"epochs": 2, "batch_size": 20, "chunk_steps": 2, "evaluation_seed": EVALUATION_SEED}
+    run = jaxdae.train(member, data, holdout=holdout, **settings)
+    return run.denoisers[0](noisy), run.history[-1]["val_bce"], run.history[-1]["val_psnr"]
 
 
 def pretrained_denoiser(noisy):
-    run = jaxdae.load_pretrained()
-    return run.params["encoder_1"]["kernel"], jaxdae.denoise(run, noisy)
+    denoiser = jaxdae.load_denoiser("digits")
+    return denoiser.params["encoder_1"]["kernel"], denoiser(noisy)

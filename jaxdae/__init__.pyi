@@ -1,0 +1,33 @@
+from . import data as data
+from . import evaluation as evaluation
+from . import exchange as exchange
+from . import metrics as metrics
+from . import noise as noise
+from . import plots as plots
+from . import rng as rng
+from . import training as training
+from .data import ImageData as ImageData
+from .data import load as load
+from .errors import InputError as InputError
+from .evaluation import evaluate as evaluate
+from .exchange import load_denoiser as load_denoiser
+from .models.autoencoder import ConvAutoencoder as ConvAutoencoder
+from .models.denoiser import Denoiser as Denoiser
+from .noise import Noise as Noise
+from .noise import noisy_examples as noisy_examples
+from .objectives import Supervised as Supervised
+from .runs import Interrupted as Interrupted
+from .runs import Loop as Loop
+from .runs import Run as Run
+from .runs import load_run as load_run
+from .runs import resume as resume
+from .runs import train as train
+from .training import PRESETS as PRESETS
+from .training import Member as Member
+from .training import grid as grid
+from .training.optimizers import SGD as SGD
+from .training.optimizers import Adadelta as Adadelta
+from .training.optimizers import Adam as Adam
+from .training.optimizers import Muon as Muon
+
+__version__: str

@@ -1,0 +1,94 @@
+"""The `jaxdae` command: a thin shell over the library. Each verb is a module, imported when it is called."""
+
+import importlib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from jaxdae import __version__
+from jaxdae.devices import cores_as_devices, keep_compiled_programs
+from jaxdae.errors import InputError, require_name
+
+WELCOME = """\
+jaxdae trains denoisers and compares them across noise levels, models and objectives.
+
+  jaxdae train                        train a denoiser on a small set of digits, about a minute
+  jaxdae train --preset classic --out runs/classic
+                                      the classic experiment (downloads MNIST)
+  jaxdae train --preset fast --out runs/fast
+                                      the same quality in three epochs
+  jaxdae resume runs/classic          continue a run that was stopped
+  jaxdae evaluate runs/classic        BCE, MSE, PSNR and SSIM of its members
+  jaxdae plot runs/classic            draw its figures
+  jaxdae denoise scan.png --out clean/
+                                      denoise pictures with the packaged denoiser
+
+`jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
+folder; `jaxdae --no-cache VERB` does without."""
+
+VERBS = ("train", "resume", "evaluate", "plot", "denoise")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a command line (without the program's name) and returns its exit status."""
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(WELCOME)
+            return 0
+        if argv[0] == "--version":
+            print(f"jaxdae {__version__}")
+            return 0
+        require_name("verb", argv[0], VERBS)
+        return importlib.import_module(f"jaxdae.cli.{argv[0]}").run(argv[1:])
+    except SystemExit as stop:  # argparse has printed a help
+        return int(stop.code or 0)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (InputError, OSError) as error:
+        return _fail(error)
+    except (RuntimeError, MemoryError) as error:
+        # jaxlib says RESOURCE_EXHAUSTED where an array is made, INTERNAL where one that failed is used.
+        if not isinstance(error, MemoryError) and not re.search("RESOURCE_EXHAUSTED|Out of memory", str(error)):
+            raise
+        return _fail(f"the memory is too small for this ({_first_line(error)}); try a smaller --batch-size or --width")
+    except KeyboardInterrupt as stop:
+        return _interrupted(stop)
+
+
+def _fail(error: Any) -> int:
+    print(f"jaxdae: {error}", file=sys.stderr)
+    return 2
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).split("\n")[0][:150]
+
+
+def _interrupted(stop: KeyboardInterrupt) -> int:
+    from jaxdae.runs.signals import Interrupted
+
+    if not isinstance(stop, Interrupted):
+        return 130
+    print(f"\nstopped; continue with: jaxdae resume {stop.path}", file=sys.stderr)
+    return 128 + stop.signal_number
+
+
+def _unraisable(error: Any) -> None:
+    """Is quiet about Orbax's threads, which outlive the event loop of a checkpoint that cannot be read."""
+    if str(error.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(error)
+
+
+def console() -> None:
+    """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
+    arguments = sys.argv[1:]
+    sys.unraisablehook = _unraisable
+    cores_as_devices()
+    if arguments[:1] == ["--no-cache"]:
+        arguments = arguments[1:]
+    else:
+        keep_compiled_programs()
+    raise SystemExit(main(arguments))

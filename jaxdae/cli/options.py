@@ -1,0 +1,214 @@
+"""Options of the command line, generated from the fields that components declare."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jaxdae import components
+from jaxdae.components import Setting
+from jaxdae.data import ImageData, load
+from jaxdae.errors import InputError, nearest
+from jaxdae.noise import Noise, format_level
+from jaxdae.runs import Loop
+from jaxdae.training import Member, grid
+from jaxdae.training.member import KINDS
+
+COMMON = ("noise-level", "corruption", "seed", "width", "learning-rate")
+"""The member options in the first group of the help."""
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Names each option once, without its alias."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=110)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.option_strings[0] == "-h":
+            return super()._format_action_invocation(action)
+        values = action.metavar if action.nargs != 0 and action.metavar else ""
+        several = " ..." if action.nargs == "+" else ""
+        return f"{action.option_strings[0]} {values}{several}".rstrip()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises InputError with one sentence."""
+
+    def __init__(self, verb: str, description: str, *positional: str) -> None:
+        """A parser for one verb, whose usage line names the positional arguments."""
+        super().__init__(
+            prog=f"jaxdae {verb}",
+            description=description,
+            usage=f"jaxdae {verb} [options]" + "".join(f" {name.upper()}" for name in positional),
+            allow_abbrev=False,
+            formatter_class=_Help,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError."""
+        raise InputError(f"{message}; {self.prog} --help lists the options")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parses all arguments; an unknown one is named with the nearest known."""
+        parsed, unknown = self.parse_known_args(arguments)
+        for word in unknown:
+            if word.startswith("--"):
+                known = [option for action in self._actions for option in action.option_strings]
+                hint = nearest(word.split("=")[0], known)
+                raise InputError(
+                    f"unknown option {word}; " + (hint if "did you" in hint else f"see {self.prog} --help")
+                )
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return parsed
+
+
+def add_data_options(parser: Parser) -> None:
+    """Where datasets lie."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--manual-dir", type=Path, metavar="DIR",
+        help="files downloaded by hand, in DIR/<dataset>/ (default: $JAXDAE_MANUAL_DIR)",
+    )  # fmt: skip
+    group.add_argument(
+        "--data-dir", type=Path, metavar="DIR",
+        help="where downloads are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
+    )  # fmt: skip
+
+
+def load_data(arguments: argparse.Namespace, dataset: str | None) -> ImageData:
+    """The dataset of a run, from there."""
+    if dataset is None:
+        raise InputError("this run was trained on images given from Python; use it from there")
+    return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
+
+
+def add_member_choice(parser: Parser) -> None:
+    """Which member of a run, with which weights."""
+    parser.add_argument(
+        "--member", type=int, metavar="N",
+        help="its index, from 0 (default: the one nearest noise level 0.5 with the lowest seed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--weights", default="last", metavar="last|best",
+        help="after the last epoch, or after the one with the lowest validation loss (default: last)",
+    )  # fmt: skip
+
+
+def add_progress(parser: Any) -> None:
+    """Whether a progress bar is shown."""
+    parser.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar (default: shown)"
+    )
+
+
+def add_loop_options(common: Any, group: Any) -> None:
+    """The fields of `Loop`: those that most people need, and the rest."""
+    for name, setting in components.settings(Loop).items():
+        target = common if name in ("epochs", "batch_size") else group
+        default = (
+            f" (default: {setting.default}, or the preset's)" if target is common else f" (default: {setting.default})"
+        )
+        target.add_argument(f"--{setting.flag}", type=setting.type, metavar="N", help=setting.help + default)
+
+
+def loop_values(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The loop options that were given."""
+    given = {name: getattr(arguments, name) for name in components.settings(Loop)}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def add_member_options(parser: Parser, common: Any) -> None:
+    """An option for every field of every component that a member can have; each takes several values for a grid."""
+    common.add_argument(
+        *_flags("seed"), dest="seed", nargs="+", type=int, metavar="N",
+        help="of the initial weights, the order of the examples and the noise (default: 0)",
+    )  # fmt: skip
+    for slot, kinds in KINDS.items():
+        group = parser.add_argument_group(slot)
+        if kinds is not None:
+            group.add_argument(
+                *_flags(slot), dest=slot, nargs="+", metavar="NAME",
+                help=f"{' or '.join(kinds)} (default: {next(iter(kinds))})",
+            )  # fmt: skip
+        for path, settings in _fields(slot).items():
+            _add_field(common if settings[0][1].flag in COMMON else group, path, settings)
+
+
+def _fields(slot: str) -> dict[str, list[tuple[str, Setting]]]:
+    """The fields of all components that can stand in a slot: (kind, setting) by the field's path."""
+    kinds = KINDS[slot] or {"": Noise}
+    found: dict[str, list[tuple[str, Setting]]] = {}
+    for kind, component in kinds.items():
+        for name, setting in components.settings(component).items():
+            found.setdefault(f"{slot}.{name}", []).append((kind, setting))
+    return found
+
+
+def _add_field(group: Any, path: str, settings: list[tuple[str, Setting]]) -> None:
+    setting = settings[0][1]
+    defaults = {kind: setting.default for kind, setting in settings}
+    same = len(set(map(str, defaults.values()))) == 1
+    default = _shown(setting.default) if same else ", ".join(f"{kind} {_shown(v)}" for kind, v in defaults.items())
+    whose = "" if same and len(settings) == len(KINDS[path.split(".")[0]] or [0]) else "/".join(defaults) + ": "
+    choices = "" if setting.choices is None else f": {', '.join(setting.choices)}"
+    text = f"{whose}{setting.help}{choices} (default: {default})".replace("%", "%%")
+    if setting.type is bool:
+        group.add_argument(f"--{setting.flag}", dest=path, nargs="*", type=_truth, metavar="true|false", help=text)
+        group.add_argument(f"--no-{setting.flag}", dest=path, action="store_const", const=[False],
+                           help=argparse.SUPPRESS)  # fmt: skip
+        return
+    kind: Any = setting.type if setting.type in (int, float) else str
+    metavar = {int: "N", float: "X"}.get(setting.type, "LEVEL" if setting.type is tuple else "NAME")
+    group.add_argument(*_flags(setting.flag), dest=path, nargs="+", type=kind, metavar=metavar, help=text)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return format_level(default)
+    if default is None or isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _flags(singular: str) -> tuple[str, str]:
+    """An option in the plural, since several values make a grid; the singular is an alias."""
+    return f"--{singular}{'es' if singular.endswith('s') else 's'}", f"--{singular}"
+
+
+def _truth(word: str) -> bool:
+    if word not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{word!r} is neither true nor false")
+    return word == "true"
+
+
+def members_of(arguments: argparse.Namespace, base: Member) -> tuple[Member, ...]:
+    """The grid of the member options that were given, over a member that has the rest.
+
+    Raises:
+        InputError: an option applies to no chosen component, or a value is not allowed.
+    """
+    axes: dict[str, Sequence[Any]] = {} if arguments.seed is None else {"seed": arguments.seed}
+    for slot, kinds in KINDS.items():
+        chosen = [getattr(base, slot)]
+        if kinds is not None and (names := getattr(arguments, slot)) is not None:
+            chosen = [_component(name, slot, kinds, chosen[0]) for name in names]
+            axes[slot] = chosen
+        for path, settings in _fields(slot).items():
+            values = getattr(arguments, path)
+            if values is None:
+                continue
+            field = path.split(".")[1]
+            if not any(field in components.settings(component) for component in chosen):
+                whose, own = ", ".join(kind for kind, _ in settings), components.kind_of(chosen[0], kinds or {})
+                raise InputError(f"--{settings[0][1].flag} belongs to the {slot} {whose}, not to {own}; leave it out")
+            axes[path] = values or [True]
+    return grid(base, axes)
+
+
+def _component(name: str, slot: str, kinds: dict[str, type], base: Any) -> Any:
+    """A component by name: the base's own, or one with its defaults."""
+    if name not in kinds:
+        raise InputError(f"{slot} {name!r} is not known; {nearest(name, kinds)}")
+    return base if type(base) is kinds[name] else kinds[name]()

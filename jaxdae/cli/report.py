@@ -1,0 +1,41 @@
+"""What the command prints of a run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from jaxdae.data import ImageData
+from jaxdae.evaluation import evaluate
+from jaxdae.runs import Run, checkpoints, folder
+from jaxdae.runs.figures import write_figures
+
+
+def report_run(run: Run, data: ImageData) -> int:
+    """Measures one member of a trained run, draws its figures, and says where things are; the exit status."""
+    index = run.index()
+    print(f"\n{run.describe(index)}, on {len(data.test)} test images:")
+    print_table(evaluate(run.denoisers, data.test, members=[index], seed=run.loop.evaluation_seed))
+    written = write_figures(run, data)
+    assert run.path
+    saved = run.path / folder.CHECKPOINTS
+    print(f"\nfigures     {', '.join(map(str, written))}")
+    print(f"checkpoint  {saved / str(checkpoints.newest_step(saved))}")
+    for index in run.diverged:
+        print(f"{run.describe(index)}: frozen, its loss was not finite; a lower --learning-rate may help")
+    return 1 if run.diverged else 0
+
+
+def print_table(rows: Sequence[dict[str, Any]]) -> None:
+    """Prints rows of equal keys in columns."""
+
+    def cell(value: Any) -> str:
+        return "-" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in rows[0]:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(cell, row.values()))
+    Console(width=200, highlight=False).print(table, soft_wrap=True)

@@ -1,0 +1,52 @@
+"""`jaxdae train`: members to a run folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxdae import runs
+from jaxdae.cli import options
+from jaxdae.cli.report import report_run
+from jaxdae.errors import InputError, require_name
+from jaxdae.training import PRESETS, Member
+from jaxdae.training.presets import Preset
+
+DESCRIPTION = """Train one denoiser, or many in one run: an option with several values makes a grid.
+
+  jaxdae train --noise-levels 0.25 0.5 0:1 --seeds 0 1       six members
+  jaxdae train --preset classic --out runs/classic           the classic experiment on MNIST"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Trains and reports."""
+    if any(word.split("=")[0] == "--resume" for word in words):
+        raise InputError("train has no option --resume; `jaxdae resume RUN` continues a run")
+    arguments = _parser().parse(words)
+    if arguments.preset is not None:
+        require_name("preset", arguments.preset, PRESETS)
+    preset = PRESETS[arguments.preset] if arguments.preset else Preset(Member(), "digits", epochs=10, batch_size=128)
+    members = options.members_of(arguments, preset.member)
+    loop = {"epochs": preset.epochs, "batch_size": preset.batch_size} | options.loop_values(arguments)
+    dataset = arguments.dataset or preset.dataset
+    data = options.load_data(arguments, dataset)
+    out = arguments.out or Path("runs") / dataset
+    trained = runs.train(members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress, **loop)
+    return report_run(trained, data)
+
+
+def _parser() -> options.Parser:
+    parser = options.Parser("train", DESCRIPTION)
+    common = parser.add_argument_group("what most people need")
+    common.add_argument(
+        "--dataset", metavar="NAME", help="digits (embedded), mnist, fashion_mnist, kmnist (default: digits)"
+    )
+    common.add_argument(
+        "--preset", metavar="NAME", help="settings to start from: classic, or fast (its quality in three epochs)"
+    )
+    options.add_member_options(parser, common)
+    loop = parser.add_argument_group("loop")
+    options.add_loop_options(common, loop)
+    options.add_progress(loop)
+    common.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/<dataset>)")
+    common.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
+    options.add_data_options(parser)
+    return parser

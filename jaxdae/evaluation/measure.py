@@ -1,0 +1,178 @@
+"""How well denoisers do: noise level x denoiser x image, by bounded batches of vmapped pure functions."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdae import metrics, parallel, rng
+from jaxdae.data.source import to_unit
+from jaxdae.errors import InputError
+from jaxdae.models.denoiser import Denoiser
+from jaxdae.models.prediction import predict
+from jaxdae.noise import Noise, check_noise, corrupt_batch, format_level
+from jaxdae.rng import Draws
+from jaxdae.types import RawImages
+
+Scores = dict[str, Float[np.ndarray, "level denoiser image"]]
+IdentityScores = dict[str, Float[np.ndarray, "level image"]]
+
+
+def measure(
+    denoisers: Sequence[Denoiser],
+    images: RawImages,
+    noise: Noise,
+    levels: Sequence[float],
+    *,
+    seed: int = 0,
+    members_at_once: int = 0,
+) -> tuple[Scores, IdentityScores]:
+    """The metrics of every denoiser at every noise level, on the same noisy images for all.
+
+    Args:
+        denoisers: of any networks; those of one network are measured in one program.
+        images: the clean ones, 8-bit or floats on the [0, 1] scale.
+        noise: the corruption and the clipping; its own level is not used.
+        levels: the noise levels, in the unit of the corruption.
+        seed: of the noise.
+        members_at_once: as in `training.train_chunk`.
+
+    Returns:
+        `bce` (nats), `mse`, `psnr` (dB) and `ssim` of every image for the denoisers, and for the noisy images
+        themselves. Images are clamped to [0, 1] first; a network that predicts logits is scored by them in BCE.
+
+    Raises:
+        InputError: the noise, a level or the type of the images is not allowed.
+    """
+    if not len(levels):
+        raise InputError("there is no test level; give at least one")
+    noises = [check_noise(noise.replace(level=level)) for level in levels]  # type: ignore[attr-defined]
+    values = jnp.asarray([low for low, _ in (noise.level for noise in noises)], jnp.float32)
+    noise = noises[0]
+    with rng.pinned():
+        clean = parallel.replicate(jnp.asarray(images))
+        shared = (clean, values, jnp.uint32(seed))
+        static = {"corruption": noise.corruption, "clip": noise.clip}
+        identity = jax.device_get(_measure_identity(*shared, **static))
+        found: list[Any] = [None] * len(denoisers)
+        for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
+            chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
+            params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(denoisers[i].params for i in chosen))
+            scores = jax.device_get(
+                _measure_denoisers(params, *shared, module=module, at_once=members_at_once, **static)
+            )
+            for position, i in enumerate(chosen):
+                found[i] = {name: value[:, position] for name, value in scores.items()}
+    return {name: np.stack([scores[name] for scores in found], axis=1) for name in identity if found}, identity
+
+
+@functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "at_once"))
+def _measure_denoisers(
+    params: Any, images: Array, levels: Array, seed: Array, *, module: Any, corruption: str, clip: bool, at_once: int
+) -> Any:
+    def one_batch(shared: Any, index: Array) -> Any:
+        params, images, level = shared
+        clean, noisy = _pair(images, index, level, seed, corruption, clip)
+        batch_level = jnp.full(index.shape, level)
+        scores = parallel.map_members(
+            lambda p: _score_network(p, noisy, clean, batch_level, module=module), params, at_once=at_once
+        )
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores)  # the image axis first, as `in_batches` has it
+
+    def one_level(level: Array) -> Any:
+        scores = parallel.in_batches(one_batch, (params, images, level), jnp.arange(images.shape[0]))
+        return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), scores)
+
+    return jax.lax.map(one_level, levels)
+
+
+@functools.partial(jax.jit, static_argnames=("corruption", "clip"))
+def _measure_identity(images: Array, levels: Array, seed: Array, *, corruption: str, clip: bool) -> Any:
+    def one_batch(shared: Any, index: Array) -> Any:
+        images, level = shared
+        clean, noisy = _pair(images, index, level, seed, corruption, clip)
+        return metrics.score(noisy, clean)
+
+    return jax.lax.map(
+        lambda level: parallel.in_batches(one_batch, (images, level), jnp.arange(images.shape[0])), levels
+    )
+
+
+def _pair(images: Array, index: Array, level: Array, seed: Array, corruption: str, clip: bool) -> tuple[Array, Array]:
+    clean = to_unit(images[index])
+    draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
+    return clean, corrupt_batch(Noise(corruption, (level, level), clip), draws, clean)[0]
+
+
+def _score_network(params: Any, noisy: Array, clean: Array, level: Array, *, module: Any) -> dict[str, Any]:
+    prediction = predict(module, params, noisy, level)
+    scores = metrics.score(prediction.image, clean)
+    if prediction.kind == "logits":  # which, unlike the image, tell a probability of 1 - 1e-9 from 1
+        scores["bce"] = metrics.bce_from_logits(prediction.output, clean)
+    return scores
+
+
+def default_levels(noises: Sequence[Noise]) -> list[float]:
+    """The fixed levels of checked noises, or the middle of their ranges if there is none."""
+    ranges = [noise.level for noise in noises]
+    return sorted({low for low, high in ranges if low == high}) or sorted({(low + high) / 2 for low, high in ranges})
+
+
+def evaluate(
+    denoisers: Sequence[Denoiser],
+    images: RawImages,
+    levels: Sequence[float] | None = None,
+    *,
+    corruption: str | None = None,
+    members: Sequence[int] | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """Mean metrics as table rows: for every test noise and level, the noisy images (identity) and then the denoisers.
+
+    Args:
+        denoisers: each is measured with its own corruption and clipping.
+        images: the clean ones.
+        levels: the test levels; by default the fixed levels of training.
+        corruption: measure all of them with this corruption instead.
+        members: measure the denoisers at these positions only.
+        seed: of the noise.
+
+    Returns:
+        Rows with `member` (its position, or "identity"), `noise_level` and `seed` of its training (None for the
+        identity), `test_corruption`, `test_level`, `bce`, `mse`, `psnr` and `ssim`. A mean that is not finite is None,
+        as JSON has no such number.
+
+    Raises:
+        InputError: a level or the corruption is not allowed, or a position does not exist.
+    """
+    chosen = range(len(denoisers)) if members is None else members
+    for index in chosen:
+        if not 0 <= index < len(denoisers):
+            raise InputError(f"member {index} does not exist; give 0 to {len(denoisers) - 1}")
+    tests: dict[tuple[str, bool], list[int]] = {}
+    for index in chosen:
+        own = denoisers[index].about.noise
+        tests.setdefault((corruption or own.corruption, own.clip), []).append(index)
+    rows = []
+    for (name, clip), group in tests.items():
+        test_levels = default_levels([denoisers[i].about.noise for i in group]) if levels is None else levels
+        shown = Noise(name, clip=clip)
+        scores, identity = measure([denoisers[i] for i in group], images, shown, test_levels, seed=seed)
+        for i, level in enumerate(test_levels):
+            test = {"test_corruption": name, "test_level": float(level)}
+            rows.append({"member": "identity", "noise_level": None, "seed": None} | test | _means(identity, i))
+            for j, index in enumerate(group):
+                about = denoisers[index].about
+                trained = {"noise_level": format_level(about.noise.level), "seed": about.seed}
+                rows.append({"member": index} | trained | test | _means(scores, (i, j)))
+    return rows
+
+
+def _means(scores: dict[str, np.ndarray], where: Any) -> dict[str, float | None]:
+    means = {name: float(np.mean(value[where], dtype=np.float64)) for name, value in scores.items()}
+    return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}

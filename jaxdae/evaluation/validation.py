@@ -1,0 +1,51 @@
+"""The validation of a group in training: each member at its own noise, always the same draws."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxdae import metrics, parallel, rng
+from jaxdae.data.source import Source
+from jaxdae.models.prediction import predict
+from jaxdae.noise import EACH
+from jaxdae.rng import Draws
+from jaxdae.training.epoch import make_examples
+from jaxdae.training.member import Member
+
+
+def validate(
+    params: Any, members: Member, source: Source, *, seed: int = 0, members_at_once: int = 0
+) -> tuple[Float[Array, "member"], Float[Array, "member"]]:
+    """Mean loss and mean PSNR (dB) of every member on clean images with its own noise.
+
+    Args:
+        params: stacked.
+        members: stacked. A blind member's levels are drawn from its range, for every image.
+        source: the validation images.
+        seed: of the noise, the same for all members.
+        members_at_once: as in `training.train_chunk`.
+    """
+    with rng.pinned():
+        return _validate(params, members, source, jnp.uint32(seed), at_once=members_at_once)
+
+
+@functools.partial(jax.jit, static_argnames="at_once")
+def _validate(params: Any, members: Member, source: Source, seed: Array, *, at_once: int) -> tuple[Array, Array]:
+    def one_member(params: Any, member: Member) -> tuple[Array, Array]:
+        def one_batch(shared: Any, index: Array) -> tuple[Any, Any]:
+            params, member, source = shared
+            draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
+            example = make_examples(member, source, draws)
+            network = functools.partial(predict, member.model, params)
+            losses = member.objective.losses(network, example, draws)
+            clean = jax.vmap(source.take, in_axes=(EACH, 0))(draws, index).clean
+            image = jnp.clip(network(example.input, example.level).image, 0, 1)
+            return losses, metrics.psnr(image, clean)
+
+        losses, psnr = parallel.in_batches(one_batch, (params, member, source), jnp.arange(source.examples))
+        return losses.mean(), psnr.mean()
+
+    return parallel.map_members(one_member, params, members, at_once=at_once)

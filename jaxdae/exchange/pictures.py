@@ -1,0 +1,67 @@
+"""Picture files through a denoiser: names, sizes and formats stay."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxdae import noise, rng
+from jaxdae.data import pictures
+from jaxdae.errors import InputError
+from jaxdae.models.denoiser import Denoiser
+from jaxdae.noise import check_noise
+from jaxdae.runs.files import atomic
+
+
+def denoise_pictures(
+    denoiser: Denoiser, inputs: Sequence[Path], out: Path, *, invert: bool = False, add_noise: float | None = None
+) -> Iterator[str]:
+    """Denoises picture files, one after the other.
+
+    Args:
+        denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones.
+        inputs: files and folders.
+        out: the folder of the results.
+        invert: denoise the negative.
+        add_noise: add the denoiser's own kind of noise at this level first.
+
+    Yields:
+        Lines to print: what is used, then each result's path once it is written.
+
+    Raises:
+        InputError: a picture or the level cannot be used; before anything is written.
+    """
+    targets = pictures.find(inputs, out)
+    if add_noise is not None:
+        check_noise(denoiser.about.noise.replace(level=add_noise))  # type: ignore[attr-defined]
+    channels = {path: pictures.read(path).pixels.shape[-1] for path in targets}  # all can be read
+    for path, count in channels.items():
+        if denoiser.about.channels not in (1, count):
+            raise InputError(f"{path} has {count} channels, but this denoiser takes {denoiser.about.channels}")
+    yield f"denoising with {denoiser.about.origin}"
+    if denoiser.about.channels == 1 and max(channels.values()) > 1:
+        yield "the denoiser takes grey images: colour pictures are denoised channel by channel"
+    for index, path in enumerate(targets):
+        picture = pictures.read(path)
+        if picture.pixels.mean() > 0.5 and not invert:
+            print(f"{path} is mostly bright, the model was trained on white on black: try --invert", file=sys.stderr)
+        pixels = 1 - picture.pixels if invert else picture.pixels
+        if add_noise is not None:
+            pixels = _with_noise(denoiser, pixels, add_noise, index)
+        clean = _each_channel(denoiser, pixels)
+        with atomic(targets[path]) as temporary:
+            pictures.write(temporary, picture, 1 - clean if invert else clean)
+        yield str(targets[path])
+
+
+def _with_noise(denoiser: Denoiser, pixels: np.ndarray, level: float, index: int) -> np.ndarray:
+    with rng.pinned():
+        key = rng.draw_key(0, rng.NOISE, rng.EVALUATION, index)
+        return np.asarray(noise.corrupt(key, pixels, level, corruption=denoiser.about.noise.corruption))
+
+
+def _each_channel(denoiser: Denoiser, pixels: np.ndarray) -> np.ndarray:
+    if denoiser.about.channels == pixels.shape[-1]:
+        return denoiser(pixels[None])[0]
+    return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None])[..., 0], 0, -1)

@@ -1,0 +1,31 @@
+"""Networks, and the callable denoiser around a trained one.
+
+A network is a linen module `(images, level) -> output` with parameters only (no batch statistics, no dropout), whose
+fields are declared as in `jaxdae.components`. It pads and crops inside itself and says
+
+- `prediction`: how its output becomes an image (`jaxdae.models.prediction`),
+- `multiple`: the sides that it computes on are multiples of this,
+- `reach`: its receptive field, how far away in pixels an input can change an output; None: whole pictures only.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxdae.models.autoencoder import ConvAutoencoder
+from jaxdae.types import PRNGKey
+
+MODELS: dict[str, type[nn.Module]] = {"autoencoder": ConvAutoencoder}
+
+
+def initialize(key: PRNGKey, model: Any, channels: int) -> dict:
+    """The initial parameters of a network for images of so many channels."""
+    side = model.multiple
+    return model.init(key, jnp.zeros((1, side, side, channels)), jnp.zeros(()))["params"]
+
+
+def count_parameters(params: Any) -> int:
+    """How many numbers the parameters of one network hold."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,157 @@
+"""`Denoiser`: one callable for everything downstream of training."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxdae import parallel, rng
+from jaxdae.data.source import EIGHT_BIT, ValueRange
+from jaxdae.errors import InputError
+from jaxdae.models.prediction import predict
+from jaxdae.noise import Noise
+from jaxdae.types import Images, PerImage, Scalar
+
+TILE = 256
+"""Larger images are denoised in tiles of this side (and their surroundings)."""
+PIXELS_AT_ONCE = 2**18
+"""Pixels that go through the network together."""
+PIXELS_ON_DEVICE = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a denoiser was made for."""
+
+    noise: Noise
+    """The noise that it was trained on."""
+    channels: int
+    """Channels of its images."""
+    value_range: ValueRange = EIGHT_BIT
+    """The stored values that stand for 0 and 1."""
+    size: tuple[int, int] | None = None
+    """The only height and width that it takes; None: any."""
+    seed: int | None = None
+    """The seed of its training, if it has one."""
+    origin: str = ""
+    """Where it comes from, in words."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A network, its parameters, and what they were made for."""
+
+    module: Any
+    """The linen module. Its `prediction` says how the output becomes an image, its `reach` how images are tiled."""
+    params: Any
+    """Its parameters, one network's."""
+    about: About
+
+    def apply(self, images: Images, level: PerImage | Scalar | None = None) -> Images:
+        """The denoised images, pure: no check, no tiling; on the [0, 1] scale, which image and residual may leave."""
+        return predict(self.module, self.params, images, level).image
+
+    def __call__(self, noisy: Any, level: Any = None) -> Float[np.ndarray, "image height width channel"]:
+        """Denoises images of any number and size, in bounded memory. Adds no noise.
+
+        Args:
+            noisy: (image, height, width, channel) floats on the [0, 1] scale; beyond it only if the network was trained
+                without clipping.
+            level: their noise level (for all, or one each), for networks that take it.
+
+        Returns:
+            The denoised images, of the same shape and scale (which the predictions image and residual may leave).
+
+        Raises:
+            InputError: the images have another shape, type, range or number of channels.
+        """
+        images = self._checked(noisy)
+        with rng.pinned():
+            return _denoise_tiled(self.params, images, self.module, level)
+
+    def layers(self, noisy: Images) -> dict[str, Float[Array, "batch rows columns feature"]]:
+        """The output of each hidden layer (encoder_0 .. decoder_0 ..) for small images on the [0, 1] scale."""
+        with rng.pinned():
+            return _sown_layers(self.params, jnp.asarray(noisy), self.module)
+
+    def _checked(self, given: Any) -> np.ndarray:
+        noisy, channels, size = np.asarray(given), self.about.channels, self.about.size
+        if noisy.ndim != 4 or min(noisy.shape) == 0:
+            raise InputError(f"images of shape {noisy.shape} cannot be denoised; give (image, height, width, channel)")
+        if noisy.shape[-1] != channels:
+            raise InputError(
+                f"images of shape {noisy.shape} have {noisy.shape[-1]} channels, but this denoiser takes {channels}; "
+                "the order is (image, height, width, channel), and grey denoisers take colour one channel at a time"
+            )
+        if size and noisy.shape[1:3] != size:
+            raise InputError(f"images of {noisy.shape[1:3]} pixels cannot be denoised; this denoiser takes {size} only")
+        clipped = self.about.noise.clip
+        in_range = noisy.min() >= 0 and noisy.max() <= 1 if clipped else np.isfinite(noisy).all()
+        if not (np.issubdtype(noisy.dtype, np.floating) and in_range):
+            raise InputError(
+                f"images must be floats from 0 to 1, got {noisy.dtype} from {noisy.min()} to {noisy.max()}; "
+                "divide 8-bit ones by 255"
+            )
+        return noisy.astype(np.float32)
+
+
+@functools.partial(jax.jit, static_argnames="module")
+def _sown_layers(params: Any, noisy: Array, module: Any) -> dict[str, Array]:
+    _, sown = module.apply({"params": params}, noisy, None, mutable="intermediates")
+    return sown["intermediates"]["layers"][0]
+
+
+def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, level: Any) -> np.ndarray:
+    """Denoises tile by tile. Each sees all the pixels that can touch its output, so no seams arise."""
+    levels = None if level is None else np.broadcast_to(np.asarray(level, np.float32), len(noisy))
+    rows, columns = (-side % module.multiple for side in noisy.shape[1:3])
+    padded = np.pad(noisy, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")  # compiles nothing for a new size
+    clean = np.empty_like(padded)
+    for rows, kept_rows in _tiles(padded.shape[1], module):
+        for columns, kept_columns in _tiles(padded.shape[2], module):
+            tile = _denoise_batched(params, padded[:, rows, columns], levels, module)
+            inner = tile[:, _shifted(kept_rows, -rows.start), _shifted(kept_columns, -columns.start)]
+            clean[:, kept_rows, kept_columns] = inner
+    return clean[:, : noisy.shape[1], : noisy.shape[2]]
+
+
+def _tiles(side: int, module: Any) -> Iterator[tuple[slice, slice]]:
+    """Cuts a side into windows of equal size: what to compute and, without the margins, what to keep of it."""
+    unit = module.multiple
+    margin = side if module.reach is None else -(-module.reach // unit) * unit
+    window = min(side, TILE + 2 * margin)
+    window -= window % unit
+    if window == side:
+        yield slice(0, side), slice(0, side)
+        return
+    for start in [*range(0, side - window, window - 2 * margin), side - window]:
+        first, last = start == 0, start + window == side
+        yield (
+            slice(start, start + window),
+            slice(start + (0 if first else margin), start + window - (0 if last else margin)),
+        )
+
+
+def _shifted(part: slice, by: int) -> slice:
+    return slice(part.start + by, part.stop + by)
+
+
+def _denoise_batched(params: Any, noisy: np.ndarray, levels: np.ndarray | None, module: Any) -> np.ndarray:
+    count, height, width = noisy.shape[:3]
+    group = min(count, max(1, PIXELS_ON_DEVICE // (height * width)))
+    at_once = max(1, min(parallel.images_at_once(), PIXELS_AT_ONCE // (height * width)))
+    stacked = (noisy,) if levels is None else (noisy, levels)
+    padded = [np.concatenate([x, np.zeros_like(x[: -count % group])]) for x in stacked]  # one compiled shape
+    groups = [_compiled(params, *(x[i : i + group] for x in padded), module=module, at_once=at_once)
+              for i in range(0, count, group)]  # fmt: skip
+    return np.concatenate(groups)[:count]
+
+
+@functools.partial(jax.jit, static_argnames=("module", "at_once"))
+def _compiled(params: Any, *batch: Array, module: Any, at_once: int) -> Array:
+    return parallel.in_batches(lambda p, *b: predict(module, p, *b).image, params, *batch, at_once=at_once)

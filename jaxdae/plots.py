@@ -1,0 +1,114 @@
+"""Arrays to matplotlib figures. Nothing here reads or writes a disk; `figure.savefig(path)` does."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+Images = Float[np.ndarray, "image height width channel"]
+
+LOSS_LABELS = {"bce": "binary cross-entropy (nats per pixel)", "mse": "mean squared error"}
+
+
+def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:
+    """The first figure of the classic experiment: noisy images in a row, 20 x 2 inches, grey, no axes."""
+    return _image_rows([noisy], [""], columns, row_height=2.0)
+
+
+def noisy_denoised_clean(noisy: Images, denoised: Images, clean: Images | None = None, *, columns: int = 10) -> Figure:
+    """Its second figure: noisy images over denoised ones, and the clean ones below if they are known."""
+    rows = [noisy, denoised] if clean is None else [noisy, denoised, clean]
+    return _image_rows(rows, ["noisy", "denoised", "clean"], columns, row_height=2.0)
+
+
+def loss_curves(
+    history: Sequence[dict[str, Any]],
+    labels: Sequence[str],
+    *,
+    reference: Sequence[dict[str, Any]] = (),
+    reference_name: str = "reference",
+) -> Figure:
+    """Training (dotted) and validation (solid) loss over the epochs, one colour for each member.
+
+    Args:
+        history: the lines of a run's log. Members with different losses get a panel for each loss.
+        labels: a name for each member.
+        reference: rows with `epoch`, `train_bce` and `val_bce` (or `_mse`) of another run, drawn in grey.
+        reference_name: its name in the legend.
+    """
+    lines = [*history, *reference]
+    losses = list(dict.fromkeys(name[6:] for line in lines for name in line if name.startswith("train_"))) or ["bce"]
+    many = len(labels) > 2
+    figure = Figure(figsize=((7 + 3 * many) * len(losses), 4.5), layout="constrained")
+    colors = colormaps["viridis"](np.linspace(0, 0.85, len(labels)))
+    for loss, axes in zip(losses, figure.subplots(1, len(losses), squeeze=False)[0], strict=True):
+        if reference:
+            _plot_curves(axes, loss, reference, "0.55", reference_name)
+        for member, (label, color) in enumerate(zip(labels, colors, strict=True)):
+            lines = [line for line in history if line["member"] == member and f"val_{loss}" in line]
+            if lines:
+                _plot_curves(axes, loss, lines, color, label)
+        axes.set(xlabel="epoch", ylabel=LOSS_LABELS.get(loss, loss))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        if history and not many:
+            axes.legend(fontsize="small")
+    if many:
+        figure.legend(fontsize="small", loc="outside right upper")
+    return figure
+
+
+def _plot_curves(axes: Axes, loss: str, lines: Sequence[dict[str, Any]], color: Any, name: str) -> None:
+    epochs = [line["epoch"] for line in lines]
+    marker = "." if len(epochs) < 40 else None
+    for part, style, label in (("val", "-", f"{name}, validation"), ("train", ":", f"{name}, training")):
+        values = [line[f"{part}_{loss}"] for line in lines]
+        drawn = [math.nan if value is None else value for value in values]
+        axes.plot(epochs, drawn, style, color=color, label=label, marker=marker)
+
+
+def feature_maps(
+    noisy: Float[np.ndarray, "height width channel"],
+    maps: Float[np.ndarray, "rows columns feature"],
+    *,
+    layer: str = "",
+    columns: int = 8,
+) -> Figure:
+    """The output of one layer for one image: the image first, then every feature map on its own scale."""
+    features = maps.shape[-1]
+    rows = -(-features // columns)
+    figure = Figure(figsize=(1.2 * (columns + rows), 1.2 * rows + 0.5), layout="constrained")
+    figure.suptitle(f"{layer}: {features} maps of {maps.shape[0]}x{maps.shape[1]}")
+    left, right = figure.subfigures(1, 2, width_ratios=[rows, columns], squeeze=False)[0]
+    _show(left.subplots(), noisy)
+    left.supxlabel("the noisy image", fontsize="medium")
+    for i, axes in enumerate(right.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if i < features:
+            axes.imshow(maps[..., i], cmap="viridis")
+    return figure
+
+
+def _image_rows(rows: Sequence[Images], names: Sequence[str], columns: int, row_height: float) -> Figure:
+    columns = min(columns, len(rows[0]))
+    figure = Figure(figsize=(2.0 * columns, row_height * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for images, name, line in zip(rows, names, grid, strict=False):
+        for image, axes in zip(images, line, strict=False):
+            _show(axes, image)
+        if name:
+            line[0].set_ylabel(name, fontsize=20)
+    return figure
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    grey = image.shape[-1] == 1
+    axes.imshow(image[..., 0] if grey else np.clip(image, 0, 1), cmap="gray" if grey else None, vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)

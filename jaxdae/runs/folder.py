@@ -1,0 +1,168 @@
+"""A run's folder on disk: its configuration and its log.
+
+config.json      {schema, prng, source, loop, members}: everything needed to run it again
+metrics.jsonl    a line for each member and epoch
+checkpoints/     Orbax (`jaxdae.runs.checkpoints`)
+figures/
+"""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxdae import components, rng
+from jaxdae.components import structure
+from jaxdae.data.datasets import ImageData
+from jaxdae.errors import InputError
+from jaxdae.runs.files import write_text
+from jaxdae.training import member as members_module
+from jaxdae.training.member import Member
+
+CONFIG, METRICS, CHECKPOINTS, FIGURES = "config.json", "metrics.jsonl", "checkpoints", "figures"
+SCHEMA = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """What a run does with its members and data."""
+
+    epochs: int = structure(10, "passes over the training images, in all", at_least=1)
+    batch_size: int = structure(128, "images per optimizer step", at_least=1)
+    holdout: int = structure(0, "validate on the last N training images, left out of training; 0: on the test images")
+    evaluation_seed: int = structure(0, "seed of the noise of validation and evaluation, the same for every member")
+    chunk_steps: int = structure(
+        32, "optimizer steps between two looks at the clock, the keyboard and the loss (at most)", at_least=1
+    )
+    members_at_once: int = structure(
+        0, "members that step together, a divisor of every group's size; 0: one on a CPU, all on an accelerator"
+    )
+    keep: int = structure(2, "checkpoints kept: the newest N", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on."""
+
+    members: tuple[Member, ...]
+    loop: Loop
+    source: dict[str, Any]
+    """`dataset` (a name, or None for images given from Python), `sha256`, `image` (height, width, channels)."""
+
+
+def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
+    """The loop's settings in their canonical form; InputError if one is not allowed."""
+    loop = components.checked(loop)
+    if loop.evaluation_seed >= 2**32:
+        raise InputError(f"evaluation seed {loop.evaluation_seed} is not an integer from 0 to 4294967295")
+    for group in members_module.group_members(members) if loop.members_at_once else ():
+        count = len(group.indices)
+        if count % loop.members_at_once:
+            divisors = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+            raise InputError(
+                f"members at once {loop.members_at_once} does not divide a group of {count}; take {divisors}"
+            )
+    return loop
+
+
+def describe_source(data: ImageData) -> dict[str, Any]:
+    """The configuration's entry for a dataset."""
+    return {"dataset": data.name, "sha256": data.sha256, "image": list(data.train.shape[1:])}
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Writes the configuration of a run."""
+    fields = {
+        "schema": SCHEMA,
+        "prng": rng.PRNG,
+        "source": config.source,
+        "loop": components.to_dict(config.loop),
+        "members": [members_module.to_dict(member) for member in config.members],
+    }
+    write_text(path / CONFIG, json.dumps(fields, indent=1) + "\n")
+
+
+def load_config(path: Path) -> Config:
+    """The configuration of a run folder, checked.
+
+    Raises:
+        InputError: the folder holds no run, one of another schema, or its configuration is damaged.
+    """
+    try:
+        fields = json.loads((path / CONFIG).read_text())
+        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA or fields.get("prng") != rng.PRNG:
+            raise InputError(
+                f"{path} was made by another version of jaxdae (schema {SCHEMA} and generator {rng.PRNG} are "
+                "supported); use that version, or train it again"
+            )
+        members = members_module.check_members([members_module.from_dict(member) for member in fields["members"]])
+        return Config(members, check_loop(components.make(Loop, fields["loop"]), members), dict(fields["source"]))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
+        ) from None
+    except InputError as error:
+        raise InputError(
+            str(error) if str(path) in str(error) else f"{path / CONFIG} cannot be read: {error}"
+        ) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path / CONFIG} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def check_source(path: Path, source: dict[str, Any], data: ImageData) -> None:
+    """Raises InputError unless images are those of a run."""
+    if source["sha256"] != data.sha256:
+        raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log; a last line that a crash cut short is left out.
+
+    Raises:
+        InputError: another line is damaged.
+    """
+    log = path / METRICS
+    if not log.exists():
+        return []
+    try:
+        return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    except ValueError as error:
+        raise InputError(f"{log} is damaged ({error}); mend or delete the line") from None
+
+
+def append_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Adds lines to a run's log."""
+    with (path / METRICS).open("a") as log:
+        log.write(_text(lines))
+
+
+def truncate_history(path: Path, history: Sequence[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
+    """Drops the lines beyond an epoch, the newest checkpoint's, and returns the rest."""
+    kept = [line for line in history if line["epoch"] <= epochs]
+    write_text(path / METRICS, _text(kept))
+    return kept
+
+
+def _text(lines: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def require_room(path: Path, overwrite: bool) -> None:
+    """Raises InputError if a folder is in use, and not to be overwritten or not a run."""
+    if path.exists() and not (path.is_dir() and ((path / CONFIG).exists() or not any(path.iterdir()))):
+        raise InputError(f"{path} exists and is not a run folder; choose another one with --out")
+    if (path / CONFIG).exists() and not overwrite:
+        raise InputError(
+            f"{path} already holds a run; continue it with `jaxdae resume {path}` or replace it with --overwrite"
+        )
+
+
+def make_room(path: Path) -> None:
+    """Makes a folder, without the run that it may hold."""
+    path.mkdir(parents=True, exist_ok=True)
+    for name in (CHECKPOINTS, FIGURES):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for name in (METRICS, CONFIG):
+        (path / name).unlink(missing_ok=True)

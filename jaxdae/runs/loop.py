@@ -1,0 +1,267 @@
+"""The loop: members and data to a run, with checkpoints, logs, progress, signals and exact resume."""
+
+import contextlib
+import dataclasses
+import itertools
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxdae import components, evaluation, parallel, training
+from jaxdae.data.datasets import ImageData, load
+from jaxdae.data.source import InMemory
+from jaxdae.errors import InputError
+from jaxdae.noise import format_level
+from jaxdae.runs import checkpoints, folder
+from jaxdae.runs.folder import Config, Loop
+from jaxdae.runs.run import Run, make_run, train_loss
+from jaxdae.runs.signals import Interrupted, caught_signals
+from jaxdae.training import Best, Group, Member, Plan, TrainState
+from jaxdae.training.member import check_members
+
+_log = logging.getLogger("jaxdae")
+
+
+def train(
+    members: Member | Sequence[Member],
+    data: ImageData,
+    *,
+    out: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    **loop: int,
+) -> Run:
+    """Trains members, those of equal structure in one compiled program.
+
+    Args:
+        members: what to train (`grid` makes many).
+        data: the images (`load`).
+        out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
+        overwrite: replace the run that is in `out`.
+        progress: show a progress bar.
+        **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
+
+    Returns:
+        The trained members.
+
+    Raises:
+        InputError: a setting is not allowed, the data does not fit, or `out` is in use.
+        Interrupted: Ctrl-C or SIGTERM came while training with `out`.
+    """
+    checked = check_members(members)
+    config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), folder.describe_source(data))
+    sources = _split(config, data)
+    path = None if out is None else Path(out)
+    if path:
+        folder.require_room(path, overwrite)
+    untrained = _untrained(config)  # fails, if the memory is too small, before anything is written
+    if path:
+        folder.make_room(path)
+        folder.write_config(path, config)
+    return _run_epochs(config, sources, untrained, path, [], progress)
+
+
+def resume(
+    path: str | os.PathLike, data: ImageData | None = None, *, epochs: int | None = None, progress: bool = False
+) -> Run:
+    """Continues a run from its newest checkpoint, bit-for-bit as if it had never stopped.
+
+    Args:
+        path: the run folder.
+        data: the images; by default those of the run's dataset.
+        epochs: a new total of epochs; by default the run's own.
+        progress: show a progress bar.
+
+    Returns:
+        The trained members.
+
+    Raises:
+        InputError: there is no run, it already has more epochs, or a schedule has an end.
+        Interrupted: as in `train`.
+    """
+    path = Path(path)
+    config = folder.load_config(path)
+    if data is None:
+        if config.source["dataset"] is None:
+            raise InputError(f"{path} was trained on images given from Python; resume it from there with data=")
+        data = load(config.source["dataset"])
+    folder.check_source(path, config.source, data)
+    if epochs is not None:
+        config = _with_epochs(path, config, epochs)
+    sources, history = _split(config, data), folder.read_history(path)
+    return _run_epochs(config, sources, _untrained(config), path, history, progress)
+
+
+def _with_epochs(path: Path, config: Config, epochs: int) -> Config:
+    schedules = {member.optimizer.schedule for member in config.members} - {"constant"}
+    if schedules and epochs != config.loop.epochs:
+        raise InputError(
+            f"{path} follows a {schedules.pop()} schedule over {config.loop.epochs} epochs, which {epochs} would "
+            "change; start another run"
+        )
+    return dataclasses.replace(config, loop=components.checked(dataclasses.replace(config.loop, epochs=epochs)))
+
+
+def _split(config: Config, data: ImageData) -> tuple[InMemory, InMemory]:
+    """The images to train and to validate on."""
+    holdout = config.loop.holdout
+    for member in config.members:
+        if member.model.multiple > max(data.train.shape[1:3]):
+            raise InputError(
+                f"images of {data.train.shape[1:3]} pixels are too small for a network that works on multiples of "
+                f"{member.model.multiple} pixels; take a smaller depth"
+            )
+    if holdout == 0:
+        return InMemory(data.train), InMemory(data.test)
+    if holdout >= len(data.train):
+        raise InputError(f"holdout {holdout} leaves nothing of {len(data.train)} training images; take fewer")
+    return InMemory(data.train[:-holdout]), InMemory(data.train[-holdout:])
+
+
+Untrained = tuple[list[Group], list[TrainState], list[Best]]
+
+
+def _untrained(config: Config) -> Untrained:
+    """The groups of a run, their untrained states and bests, on all devices."""
+    groups = [Group(g.indices, parallel.replicate(g.members)) for g in training.group_members(config.members)]
+    untrained = [training.initial_states(group.members, config.source["image"][-1]) for group in groups]
+    states, bests = map(list, zip(*jax.block_until_ready(parallel.replicate(untrained)), strict=True))
+    return groups, states, bests
+
+
+def _run_epochs(
+    config: Config,
+    sources: tuple[InMemory, InMemory],
+    untrained: Untrained,
+    path: Path | None,
+    history: list[dict[str, Any]],
+    progress: bool,
+) -> Run:
+    """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
+    train_source, val_source = parallel.replicate(sources)
+    groups, states, bests = untrained
+    loop = config.loop
+    plan = Plan.of(train_source.examples, loop.batch_size, loop.chunk_steps)
+
+    with contextlib.ExitStack() as stack:
+        done, caught = 0, []
+        if path:
+            manager = stack.enter_context(checkpoints.open_manager(path / folder.CHECKPOINTS, loop.keep))
+            caught = stack.enter_context(caught_signals())
+            if manager.latest_step() is not None:
+                done, states, bests = checkpoints.restore(manager, states, bests)
+            history = _continue(path, config, history, done / (plan.chunks * len(groups)))
+        bar = stack.enter_context(_progress_bar(config, plan, done, groups, progress))
+        rates: list[float | None] = [None] * len(groups)
+        started, images, losses = time.perf_counter(), 0, None
+
+        for epoch, g, chunk in plan.turns_from(done, loop.epochs, len(groups)):
+            if chunk == 0:
+                started, images = time.perf_counter(), 0
+            previous = losses
+            states[g], losses = training.train_chunk(
+                states[g], groups[g].members, train_source, epoch, chunk,
+                plan=plan, epochs=loop.epochs, members_at_once=loop.members_at_once,
+            )  # fmt: skip
+            done += 1
+            if previous is not None:  # shown while the device is busy with the next chunk
+                bar.set_postfix_str(f"loss {np.mean(previous):.4f}", refresh=False)
+            taken = plan.examples_in(chunk) * len(groups[g].indices)
+            images += taken
+            bar.update(taken)
+            if chunk == plan.chunks - 1:
+                jax.block_until_ready(losses)
+                rates[g] = images / (time.perf_counter() - started)
+            finished = done % (plan.chunks * len(groups)) == 0
+            if finished:
+                lines = _finish_epoch(config, groups, states, bests, val_source, epoch, rates)
+                history = _record(config, history, lines, path)
+                rates = [None] * len(groups)
+            if path and (caught or finished):
+                checkpoints.save(manager, done, states, bests)
+            if path and caught:
+                raise Interrupted(caught[0], path)
+    params, lowest = jax.device_get(([training.trained_params(state) for state in states], bests))
+    return make_run(config, params, lowest, history, path)
+
+
+def _continue(path: Path, config: Config, history: list[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
+    """Drops what the log has beyond the newest checkpoint, and writes a new total of epochs to the configuration."""
+    if epochs > config.loop.epochs:
+        raise InputError(f"{path} is at epoch {math.ceil(epochs)} already; {config.loop.epochs} epochs are too few")
+    if config.loop != folder.load_config(path).loop:
+        folder.write_config(path, config)
+    return folder.truncate_history(path, history, math.floor(epochs))
+
+
+def _finish_epoch(
+    config: Config,
+    groups: Sequence[Group],
+    states: list[TrainState],
+    bests: list[Best],
+    val_source: InMemory,
+    epoch: int,
+    rates: Sequence[float | None],
+) -> list[dict[str, Any]]:
+    """Validates every group, replaces its state and best parameters, and returns the log lines."""
+    lines = []
+    for g, (group, state, rate) in enumerate(zip(groups, states, rates, strict=True)):
+        train_losses = training.epoch_losses(state)
+        val_losses, val_psnr = evaluation.validate(
+            training.trained_params(state), group.members, val_source,
+            seed=config.loop.evaluation_seed, members_at_once=config.loop.members_at_once,
+        )  # fmt: skip
+        measured = jax.device_get((train_losses, val_losses, val_psnr))
+        states[g], bests[g] = training.finish_epoch(state, bests[g], val_losses, epoch)
+        for index, *numbers in zip(group.indices, *measured, strict=True):
+            lines.append(_log_line(config.members[index], index, epoch, numbers, rate))
+    return lines
+
+
+def _log_line(member: Member, index: int, epoch: int, numbers: Sequence[Any], rate: float | None) -> dict[str, Any]:
+    names = (train_loss(member), f"val_{member.objective.loss}", "val_psnr")
+    rounded = [round(float(value), 6) if math.isfinite(value) else None for value in numbers]
+    return (
+        {"epoch": epoch, "member": index, "noise_level": format_level(member.noise.level), "seed": member.seed}
+        | dict(zip(names, rounded, strict=True))
+        | {"images_per_second": rate and round(rate, 1)}
+    )
+
+
+def _record(
+    config: Config, history: list[dict[str, Any]], lines: list[dict[str, Any]], path: Path | None
+) -> list[dict[str, Any]]:
+    """Adds the lines of an epoch to the history and the log, in the order of the members; warns of frozen ones."""
+    lines = sorted(lines, key=lambda line: line["member"])
+    previous = history[-len(lines) :] or lines
+    for was, now in zip(previous, lines, strict=True):
+        name = train_loss(config.members[now["member"]])
+        if now[name] is None and (was is now or was[name] is not None):
+            _log.warning(
+                f"member {now['member']} ({training.labels(config.members)[now['member']]}) is frozen since epoch "
+                f"{now['epoch']}: its loss or gradient is not finite; a lower --learning-rate may help"
+            )
+    if path:
+        folder.append_history(path, lines)
+    return history + lines
+
+
+def _progress_bar(config: Config, plan: Plan, done: int, groups: Sequence[Group], progress: bool) -> tqdm:
+    sizes = [len(group.indices) for group in groups]
+    before = itertools.islice(plan.turns_from(0, config.loop.epochs, len(groups)), done)
+    return tqdm(
+        total=config.loop.epochs * plan.examples * sum(sizes),
+        initial=sum(plan.examples_in(chunk) * sizes[g] for _, g, chunk in before),
+        unit=" images",
+        unit_scale=True,
+        disable=not progress,
+        dynamic_ncols=True,
+    )

@@ -1,0 +1,113 @@
+"""Datasets, and what is said of a file that is not what it should be."""
+
+import functools
+import gzip
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from jaxdae.data import ImageData, datasets, load
+from jaxdae.errors import InputError
+
+needs_mnist = pytest.mark.skipif(
+    "JAXDAE_MANUAL_DIR" not in os.environ, reason="JAXDAE_MANUAL_DIR does not name a folder with mnist/"
+)
+
+
+def idx(images, magic=2051):
+    header = np.array([magic, *images.shape], ">i4").tobytes()
+    return gzip.compress(header + images.tobytes())
+
+
+def test_digits():
+    digits = load("digits")
+    assert digits.train.shape == (1500, 28, 28, 1) and digits.test.shape == (297, 28, 28, 1)
+    assert digits.train.dtype == np.uint8 and digits.train.max() == 255 and digits.train.min() == 0
+    np.testing.assert_array_equal(digits.train, load("digits").train)
+
+
+@needs_mnist
+def test_mnist():
+    mnist = load("mnist")
+    assert mnist.train.shape == (60000, 28, 28, 1) and mnist.test.shape == (10000, 28, 28, 1)
+    assert mnist.train.dtype == np.uint8
+    assert mnist.train.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(InputError, match="dataset 'minst' is not known; did you mean mnist"):
+        load("minst")
+
+
+def test_idx_images_are_read():
+    images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    np.testing.assert_array_equal(datasets.parse_idx_images(Path("a.gz"), idx(images)), images[..., None])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"not gzip at all", "damaged .*expected a complete gzip file"),
+        (idx(np.zeros((9, 9, 9), np.uint8))[:-12], "damaged"),
+        (gzip.compress(b"short"), "expected magic number 2051"),
+        (idx(np.zeros((5, 1, 1), np.uint8), magic=2049), "got 2049"),
+        (gzip.compress(np.array([2051, 2, 3, 4], ">i4").tobytes() + b"123"), r"19 bytes for \(2, 3, 4\) pixels"),
+    ],
+)
+def test_a_damaged_file_is_named(content, sentence):
+    with pytest.raises(InputError, match=f"^/files/a.gz is .*{sentence}"):
+        datasets.parse_idx_images(Path("/files/a.gz"), content)
+
+
+def test_another_file_by_hand_is_named_with_both_digests(tmp_path):
+    file = tmp_path / "mnist" / datasets.IDX_FILES["train"]
+    file.parent.mkdir()
+    file.write_bytes(idx(np.zeros((2, 3, 4), np.uint8)))
+    with pytest.raises(InputError, match="expected SHA-256 440fcabf73cc5.*, got") as error:
+        load("mnist", manual_dir=tmp_path)
+    assert str(file) in str(error.value)
+
+
+@pytest.mark.parametrize("answer", [requests.ConnectionError(), None])
+def test_off_line_one_sentence_names_the_ways_out(tmp_path, monkeypatch, answer):
+    def head(*args, **kwargs):
+        if answer is None:
+            time.sleep(2)
+        else:
+            raise answer
+
+    monkeypatch.setattr(requests, "head", head)
+    monkeypatch.setattr(datasets, "_require_answer", functools.partial(datasets._require_answer, seconds=0.2))
+    started = time.perf_counter()
+    with pytest.raises(InputError, match="cannot be reached .*--manual-dir <folder> .*the dataset digits"):
+        load("kmnist", manual_dir=tmp_path, data_dir=tmp_path)
+    assert time.perf_counter() - started < 2
+    assert not list(Path(tmp_path).iterdir())
+
+
+IMAGES = np.zeros((2, 4, 4, 1), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "broken", [IMAGES / 255, IMAGES[..., 0], IMAGES[:0], IMAGES[:, :3], np.repeat(IMAGES, 3, -1)], ids=str
+)
+def test_images_of_another_type_or_size_are_refused(broken):
+    with pytest.raises(InputError, match="must be uint8 .* of one size, not uint8"):
+        ImageData(IMAGES, broken)
+
+
+def test_the_digest_knows_images_shapes_and_splits():
+    images = np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)
+    digests = {
+        ImageData(*data).sha256
+        for data in [
+            (images, IMAGES), (IMAGES, images), (images[::-1], IMAGES),
+            (images.reshape(2, 2, 8, 1), IMAGES.reshape(2, 2, 8, 1)),
+        ]
+    }  # fmt: skip
+    assert len(digests) == 4 and ImageData(images, IMAGES, "named").sha256 in digests
+    assert ImageData(images[:, ::-1], IMAGES).sha256 == ImageData(images[:, ::-1].copy(), IMAGES).sha256

@@ -1,0 +1,41 @@
+"""Validation measures each member at its own noise, always on the same draws."""
+
+import jax
+import numpy as np
+import pytest
+from tiny import DATA, MEMBER, random_params
+
+from jaxdae import metrics, parallel
+from jaxdae.data import InMemory
+from jaxdae.evaluation import validate
+from jaxdae.models.prediction import predict
+from jaxdae.noise import Noise, noisy_examples
+from jaxdae.training import stack
+
+pytestmark = pytest.mark.slow
+
+MEMBERS = (MEMBER.replace(seed=3), MEMBER.replace(noise=Noise(level=(0.0, 1.0))))
+PARAMS = [random_params(MEMBER.model, seed=seed) for seed in (0, 1)]
+CLEAN = DATA.test.astype(np.float32) / 255
+
+
+def validated(members, params, seed=0):
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
+    return np.array(validate(*parallel.replicate((stacked, stack(members), InMemory(DATA.test))), seed=seed))
+
+
+def test_a_member_has_the_mean_loss_and_psnr_of_its_own_noisy_images():
+    losses, psnr = validated(MEMBERS, PARAMS, seed=5)
+    for i, (member, params) in enumerate(zip(MEMBERS, PARAMS, strict=True)):
+        noisy = noisy_examples(DATA.test, member.noise, seed=5)
+        logits = predict(member.model, params, noisy).output
+        np.testing.assert_allclose(losses[i], metrics.bce_from_logits(logits, CLEAN).mean(), rtol=1e-5)
+        np.testing.assert_allclose(psnr[i], metrics.psnr(jax.nn.sigmoid(logits), CLEAN).mean(), rtol=1e-5)
+
+
+def test_its_draws_depend_on_the_evaluation_seed_and_not_on_the_member():
+    first = validated(MEMBERS, PARAMS)
+    other_seeds = [member.replace(seed=9) for member in MEMBERS]
+    np.testing.assert_array_equal(validated(other_seeds, PARAMS), first)
+    np.testing.assert_array_equal(validated(MEMBERS[::-1], PARAMS[::-1]), first[:, ::-1])
+    assert not np.equal(validated(MEMBERS, PARAMS, seed=1), first).any()

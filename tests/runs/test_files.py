@@ -1,0 +1,32 @@
+"""Files are written whole or not at all."""
+
+import pytest
+
+from jaxdae.runs.files import atomic, write_text
+
+
+def test_a_file_appears_whole_in_a_new_folder(tmp_path):
+    path = tmp_path / "deep" / "notes.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists() and temporary.parent == path.parent
+        temporary.write_text("whole")
+    assert path.read_text() == "whole" and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_failed_write_changes_nothing(tmp_path, error):
+    write_text(tmp_path / "notes.txt", "old")
+    for name in ("notes.txt", "new.txt"):
+        with pytest.raises(type(error)), atomic(tmp_path / name) as temporary:
+            temporary.write_text("half")
+            raise error
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"notes.txt": "old"}
+
+
+@pytest.mark.parametrize("name", ["image.png", "params.npz", "metrics.jsonl", "plain", "two.parts.tif"])
+def test_the_suffix_is_kept(tmp_path, name):
+    with atomic(tmp_path / name) as temporary:
+        assert temporary.suffix == (tmp_path / name).suffix
+        temporary.touch()
+    assert [path.name for path in tmp_path.iterdir()] == [name]

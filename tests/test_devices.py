@@ -1,0 +1,55 @@
+"""Process-wide settings are made before JAX is imported, and give way to the user's own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jaxdae import cli, devices
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """An environment without settings; what is set in it is taken back."""
+    for name in [name for name in os.environ if name.startswith("JAX_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return os.environ
+
+
+def test_every_core_is_a_device(environment):
+    devices.cores_as_devices()
+    assert 1 <= int(environment["JAX_NUM_CPU_DEVICES"]) <= os.cpu_count()
+
+
+def test_compiled_programs_are_kept_apart_for_each_machine(environment, monkeypatch):
+    folders = []
+    for machine in ("one", "two"):
+        monkeypatch.setattr(devices.platform, "node", lambda machine=machine: machine)
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        devices.keep_compiled_programs()
+        folders.append(environment["JAX_COMPILATION_CACHE_DIR"])
+    assert folders[0] != folders[1] and all("jaxdae" in folder for folder in folders)
+    assert environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
+
+
+def test_settings_of_the_user_stay(environment):
+    environment |= {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": "/mine"}
+    devices.cores_as_devices()
+    devices.keep_compiled_programs()
+    assert environment["JAX_NUM_CPU_DEVICES"] == "3" and environment["JAX_COMPILATION_CACHE_DIR"] == "/mine"
+
+
+@pytest.mark.parametrize(("words", "kept"), [(["--version"], True), (["--no-cache", "--version"], False)])
+def test_the_command_keeps_compiled_programs_unless_told(environment, monkeypatch, capsys, words, kept):
+    monkeypatch.setattr(sys, "argv", ["jaxdae", *words])
+    with pytest.raises(SystemExit) as stop:
+        cli.console()
+    assert stop.value.code == 0 and capsys.readouterr().out.startswith("jaxdae ")
+    assert "JAX_NUM_CPU_DEVICES" in environment and ("JAX_COMPILATION_CACHE_DIR" in environment) == kept
+
+
+def test_the_settings_come_before_jax():
+    code = "import sys; from jaxdae import cli, devices; assert cli.main(['--help']) == 0; print('jax' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split()[-1] == "False"

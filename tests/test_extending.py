@@ -1,0 +1,67 @@
+"""The worked examples of docs/extending.md: each is one piece of code and one line in a registry."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import DATA, LOOP
+
+import jaxdae
+from jaxdae import models, noise, objectives
+from jaxdae.cli import options
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs/extending.md").read_text(), re.DOTALL)
+SETTINGS = dict(LOOP, epochs=1)
+
+
+def defined(name, namespace):
+    """The object that a block of the page defines, in the namespace of the module that it belongs to."""
+    block = next(block for block in BLOCKS if f"def {name}(" in block or f"class {name}" in block)
+    exec(compile(block, f"docs/extending.md: {name}", "exec"), namespace)
+    return namespace[name]
+
+
+def parsed(*words):
+    parser = options.Parser("train", "")
+    options.add_member_options(parser, parser)
+    return options.members_of(parser.parse(words), jaxdae.Member())
+
+
+@pytest.fixture
+def stripes(monkeypatch):
+    made = noise.Corruption(defined("stripes", dict(vars(noise))), "standard deviation of a row")
+    monkeypatch.setitem(noise.CORRUPTIONS, "stripes", made)
+    return made
+
+
+def test_a_corruption(stripes):
+    members = parsed("--corruptions", "gaussian", "stripes", "--widths", "4", "--depths", "1")
+    assert [member.noise.corruption for member in members] == ["gaussian", "stripes"]
+    clean = np.full((2, 8, 8, 1), 0.5, np.float32)
+    noisy = np.asarray(jaxdae.noisy_examples(clean, jaxdae.Noise("stripes", 0.1, clip=False)))
+    assert noisy.std(axis=2).max() == 0 < noisy.std(axis=1).min()
+    np.testing.assert_array_equal(jaxdae.noisy_examples(clean, jaxdae.Noise("stripes", 0)), clean)
+
+
+@pytest.mark.slow
+def test_a_model_and_an_objective(monkeypatch, tmp_path):
+    from jaxdae.models import autoencoder
+
+    plain = defined("Plain", {**vars(autoencoder), "__name__": "jaxdae.models.plain"})
+    charbonnier = defined(
+        "Charbonnier", {**vars(objectives), "jnp": objectives.jnp, "number": jaxdae.components.number}
+    )
+    monkeypatch.setitem(models.MODELS, "plain", plain)
+    monkeypatch.setitem(objectives.OBJECTIVES, "charbonnier", charbonnier)
+    members = parsed("--models", "autoencoder", "plain", "--objectives", "charbonnier", "--predictions", "residual",
+                     "--widths", "2", "--depths", "1", "--learning-rates", "0.1")  # fmt: skip
+    run = jaxdae.train(members, DATA, out=tmp_path / "run", **SETTINGS)
+    again = jaxdae.load_run(tmp_path / "run")
+    assert again.members == run.members == members
+    assert all(np.isfinite(line["val_charbonnier"]) for line in run.history)
+    rows = jaxdae.evaluate(again.denoisers, DATA.test)
+    assert [row["member"] for row in rows] == ["identity", 0, 1]
+    large = np.random.default_rng(0).random((1, 300, 20, 1), np.float32)  # in tiles, without seams
+    denoiser = again.denoisers[1]
+    np.testing.assert_allclose(denoiser(large), denoiser.apply(large), atol=1e-5)
