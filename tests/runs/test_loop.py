@@ -13,7 +13,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from tiny import DATA, LOOP, MEMBER
 
 import jaxdae
@@ -43,27 +42,7 @@ def train(members=MIXED, data=DATA, **settings):
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """For processes that train as this one does: its settings of JAX, and the programs that it has compiled."""
-    config, cache = jax.config, jax.config.jax_compilation_cache_dir
-    kept = cache or str(tmp_path_factory.mktemp("programs"))
-    config.update("jax_compilation_cache_dir", kept)
-    seconds = config.jax_persistent_cache_min_compile_time_secs
-    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    compilation_cache.reset_cache()
-    yield os.environ | {
-        "JAX_NUM_CPU_DEVICES": str(jax.local_device_count()),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": str(config.values["jax_disable_most_optimizations"]),
-        "JAX_COMPILATION_CACHE_DIR": kept,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-    config.update("jax_compilation_cache_dir", cache)
-    config.update("jax_persistent_cache_min_compile_time_secs", seconds)
-    compilation_cache.reset_cache()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, environment):
+def undisturbed(tmp_path_factory):
     return train(out=tmp_path_factory.mktemp("run") / "run")
 
 
@@ -72,11 +51,11 @@ def scheduled(tmp_path_factory):
     return train(SCHEDULED, epochs=2, out=tmp_path_factory.mktemp("run") / "run")
 
 
-def start(script, environment, *arguments):
+def start(script, *arguments, devices=2):
     """A Python process that runs a script, with `tiny` at hand."""
     script = "import sys; sys.path.insert(0, sys.argv.pop(1))\n" + script
-    tests = str(Path(__file__).parents[1])
-    return subprocess.Popen([sys.executable, "-c", script, tests, *map(str, arguments)], env=environment)
+    command = [sys.executable, "-c", script, Path(__file__).parents[1], *arguments]
+    return subprocess.Popen([str(word) for word in command], env=os.environ | {"JAX_NUM_CPU_DEVICES": str(devices)})
 
 
 def assert_same_run(a, b):
@@ -210,10 +189,10 @@ runs.train(runs.load_run(like).members, DATA, out=out, **LOOP)
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_resumed_is_undisturbed(tmp_path, undisturbed, environment):
+def test_killed_at_any_moment_and_resumed_is_undisturbed(tmp_path, undisturbed):
     moment = random.randint(9, 16), random.uniform(0, 0.05)
     print("killed so many seconds after the start of the chunk:", moment)
-    process = start(KILLED, environment, undisturbed.path, tmp_path / "run", *moment)
+    process = start(KILLED, undisturbed.path, tmp_path / "run", *moment)
     assert process.wait(timeout=300) == -signal.SIGKILL
     assert len(folder.read_history(tmp_path / "run")) in (8, 16)
     run = runs.resume(tmp_path / "run", DATA)
@@ -235,14 +214,11 @@ runs.resume(path, DATA, epochs=3)
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed_on_other_devices(tmp_path, undisturbed, environment):
+def test_a_run_is_resumed_on_other_devices(tmp_path):
     run = train(PAIR, epochs=2, out=tmp_path / "2")
-    for devices in ("1", "3"):
-        shutil.copytree(run.path, tmp_path / devices)
-    processes = [
-        start(RESUMED, environment | {"JAX_NUM_CPU_DEVICES": devices}, tmp_path / devices, devices)
-        for devices in ("1", "3")
-    ]
+    for devices in (1, 3):
+        shutil.copytree(run.path, tmp_path / str(devices))
+    processes = [start(RESUMED, tmp_path / str(devices), devices, devices=devices) for devices in (1, 3)]
     longer = runs.resume(run.path, DATA, epochs=3)
     assert [process.wait(timeout=300) for process in processes] == [0, 0]
     for devices in ("1", "3"):

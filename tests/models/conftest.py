@@ -1,0 +1,11 @@
+"""The networks' own tests compile as users' programs do."""
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def optimized():
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
