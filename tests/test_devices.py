@@ -44,6 +44,7 @@ def test_settings_of_the_user_stay(environment):
 @pytest.mark.parametrize(("words", "kept"), [(["--version"], True), (["--no-cache", "--version"], False)])
 def test_the_command_keeps_compiled_programs_unless_told(environment, monkeypatch, capsys, words, kept):
     monkeypatch.setattr(sys, "argv", ["jaxdae", *words])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     with pytest.raises(SystemExit) as stop:
         cli.console()
     assert stop.value.code == 0 and capsys.readouterr().out.startswith("jaxdae ")

@@ -5,6 +5,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -283,7 +286,7 @@ def test_what_is_refused_without_a_run(capsys, tmp_path, monkeypatch, sentence, 
 def test_what_is_refused_of_a_run(capsys, tmp_path, population):
     before = {file: file.stat().st_mtime_ns for file in population.rglob("*")}
     refused(capsys, "already holds a run; continue it with `jaxdae resume", "train", "--out", population, *SMALL)
-    refused(capsys, "is at epoch 2 already; 1 epochs are too few", "resume", population, "--epochs", "1")
+    refused(capsys, "is at epoch 2 already; 1 ", "resume", population, "--epochs", "1")
     refused(capsys, "member 6 does not exist; this run has members 0 to 5", "evaluate", population, "--member", "6")
     refused(capsys, "member -1 does not exist", "plot", population, "--member", "-1")
     refused(capsys, "weights 'bst' is not known; did you mean best?", "plot", population, "--weights", "bst")
@@ -303,6 +306,30 @@ def test_a_run_from_python_is_left_to_python(capsys, tmp_path, mixed):
     folder.write_config(tmp_path / "run", dataclasses.replace(config, source=config.source | {"dataset": None}))
     for verb in ("resume", "evaluate", "plot"):
         refused(capsys, "this run was trained on images given from Python; use it from there", verb, tmp_path / "run")
+
+
+IN_A_PROCESS = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from tiny import DATA
+from jaxdae import cli
+from jaxdae.cli import options
+from jaxdae.data import ImageData
+
+options.load = lambda name, **dirs: ImageData(DATA.train, DATA.test, name)
+cli.console()
+"""
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path, population):
+    shutil.copytree(population, tmp_path / "run")
+    for file in (tmp_path / "run" / "checkpoints").glob("*/state/d/*"):
+        file.write_bytes(b"")
+    command = [sys.executable, "-c", IN_A_PROCESS, Path(__file__).parents[1], "resume", tmp_path / "run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert done.stderr.startswith("jaxdae: the checkpoint ") and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_run_of_an_older_version_is_refused(capsys, tmp_path):

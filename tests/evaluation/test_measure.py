@@ -57,6 +57,15 @@ def test_every_entry_is_the_metric_of_one_denoiser_on_one_noisy_image(measured):
 
 
 @pytest.mark.slow
+def test_noise_that_is_not_clipped_is_measured_so():
+    scores, _ = measure(DENOISERS[:1], DATA.test, Noise(clip=False), [0.75])
+    noisy = np.asarray(jaxdae.noisy_examples(DATA.test, Noise(level=0.75, clip=False)))
+    assert noisy.min() < 0 < 1 < noisy.max()
+    expected = metrics.mse(DENOISERS[0].apply(noisy), CLEAN)
+    np.testing.assert_allclose(scores["mse"][0, 0], expected, rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_rows_hold_the_means_by_test_noise_and_level(measured):
     rows = jaxdae.evaluate(DENOISERS, DATA.test, LEVELS, seed=5)
     assert [(row["member"], row["seed"], row["test_level"]) for row in rows] == [

@@ -8,8 +8,10 @@ from tiny import DATA, MEMBER, random_params
 from jaxdae import metrics, parallel
 from jaxdae.data import InMemory
 from jaxdae.evaluation import validate
+from jaxdae.models import ConvAutoencoder
 from jaxdae.models.prediction import predict
 from jaxdae.noise import Noise, noisy_examples
+from jaxdae.objectives import Supervised
 from jaxdae.training import stack
 
 pytestmark = pytest.mark.slow
@@ -39,3 +41,14 @@ def test_its_draws_depend_on_the_evaluation_seed_and_not_on_the_member():
     np.testing.assert_array_equal(validated(other_seeds, PARAMS), first)
     np.testing.assert_array_equal(validated(MEMBERS[::-1], PARAMS[::-1]), first[:, ::-1])
     assert not np.equal(validated(MEMBERS, PARAMS, seed=1), first).any()
+
+
+def test_images_that_leave_the_range_are_clamped_before_psnr_but_not_in_the_loss():
+    model = ConvAutoencoder(width=4, depth=1, prediction="image")
+    member = MEMBER.replace(model=model, objective=Supervised("mse"))
+    params = jax.tree.map(lambda x: 5 * x, PARAMS[0])
+    [loss], [psnr] = validated([member], [params])
+    image = np.asarray(predict(model, params, noisy_examples(DATA.test, member.noise)).image)
+    assert image.min() < 0 or image.max() > 1
+    np.testing.assert_allclose(loss, metrics.mse(image, CLEAN).mean(), rtol=1e-5)
+    np.testing.assert_allclose(psnr, metrics.psnr(np.clip(image, 0, 1), CLEAN).mean(), rtol=1e-5)

@@ -19,7 +19,15 @@ def test_the_first_signal_is_noted_and_the_handlers_come_back(number, capfd):
     assert "stopping after this chunk; once more to stop at once" in capfd.readouterr().err
 
 
-def test_the_second_one_stops_at_once():
+@pytest.fixture
+def usual_handler():
+    """A process that was started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_one_stops_at_once(usual_handler):
     with pytest.raises(KeyboardInterrupt), caught_signals():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
