@@ -1,4 +1,4 @@
-"""Classical denoisers to stand beside the networks in a comparison, tuned on training images only.
+"""Classical denoisers for comparisons with networks, tuned on training images only.
 
 Each has one or two parameters, chosen from a small grid by mean PSNR, and comes raw (clipped to [0, 1]) or with one
 curve, a monotone estimate of E[clean | output] pooled over all pixels. Clipped noise is biased, and the curve takes
