@@ -97,7 +97,7 @@ class Denoiser:
                 f"images must be floats from 0 to 1, got {noisy.dtype} from {noisy.min()} to {noisy.max()}; "
                 "divide 8-bit ones by 255"
             )
-        return noisy.astype(np.float32)
+        return noisy.astype(np.float32, copy=False)
 
 
 @functools.partial(jax.jit, static_argnames="module")
@@ -109,8 +109,10 @@ def _sown_layers(params: Any, noisy: Array, module: Any) -> dict[str, Array]:
 def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, level: Any) -> np.ndarray:
     """Denoises tile by tile. Each sees all the pixels that can touch its output, so no seams arise."""
     levels = None if level is None else np.broadcast_to(np.asarray(level, np.float32), len(noisy))
-    rows, columns = (-side % module.multiple for side in noisy.shape[1:3])
-    padded = np.pad(noisy, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")  # compiles nothing for a new size
+    below, right = (-side % module.multiple for side in noisy.shape[1:3])
+    padded = noisy
+    if below or right:  # by NumPy, which compiles nothing for a new size
+        padded = np.pad(noisy, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge")
     clean = np.empty_like(padded)
     for rows, kept_rows in _tiles(padded.shape[1], module):
         for columns, kept_columns in _tiles(padded.shape[2], module):
@@ -146,10 +148,11 @@ def _denoise_batched(params: Any, noisy: np.ndarray, levels: np.ndarray | None, 
     group = min(count, max(1, PIXELS_ON_DEVICE // (height * width)))
     at_once = max(1, min(parallel.images_at_once(), PIXELS_AT_ONCE // (height * width)))
     stacked = (noisy,) if levels is None else (noisy, levels)
-    padded = [np.concatenate([x, np.zeros_like(x[: -count % group])]) for x in stacked]  # one compiled shape
+    missing = -count % group  # one compiled shape for all groups
+    padded = [np.concatenate([x, np.zeros_like(x[:missing])]) if missing else x for x in stacked]
     groups = [_compiled(params, *(x[i : i + group] for x in padded), module=module, at_once=at_once)
               for i in range(0, count, group)]  # fmt: skip
-    return np.concatenate(groups)[:count]
+    return np.concatenate(groups)[:count] if len(groups) > 1 else np.asarray(groups[0])
 
 
 @functools.partial(jax.jit, static_argnames=("module", "at_once"))
