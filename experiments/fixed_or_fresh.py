@@ -20,11 +20,11 @@ import _shell as shell
 import _tables as tables
 import numpy as np
 import pandas as pd
+from _classical import TUNING_IMAGES
 from _tables import Row, pick
 
 import jaxdae
 from jaxdae import evaluation
-from jaxdae.evaluation import baselines
 
 DRAWS = ("fixed", "fresh")
 
@@ -136,7 +136,7 @@ def classical_rows(options: Options, data: jaxdae.ImageData) -> list[Row]:
     rows = tables.summarize(shared | {"kind": "identity", "model": "identity"}, identity, counts)
     [scores] = classical.baseline_scores(options.baselines, data, [noise])
     for name, values in scores.items():
-        fitted_on = len(data.train) if name.startswith("linear_mmse") else baselines.TUNING_IMAGES
+        fitted_on = len(data.train) if name.startswith("linear_mmse") else TUNING_IMAGES
         keys = shared | {"kind": "baseline", "model": name, "train_images": fitted_on}
         rows += tables.summarize(keys, values, counts[:1])
     return rows

@@ -16,12 +16,12 @@ that back: a table that quotes only raw filters flatters a network.
 | `linear_mmse` | affine in all pixels, by least squares on training data | Kay 1993, ch. 12                  |
 | `bm3d`        | like blocks filtered together                           | Dabov et al. 2007                 |
 
-All but `linear_mmse` treat each channel by itself. The filters are those of SciPy and scikit-image, the extra
-`baselines`; `bm3d` runs where the user has installed that package, whose licence allows non-commercial use only.
+All but `linear_mmse` treat each channel by itself. The filters are those of SciPy and scikit-image; `bm3d` runs where
+the user has installed that package, whose licence allows non-commercial use only.
 """
 
 import dataclasses
-import importlib
+import importlib.util
 import itertools
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +29,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float, Num
+from scipy import ndimage, signal
+from skimage import restoration
+from sklearn.isotonic import IsotonicRegression
 
 from jaxdae import metrics
 from jaxdae.errors import InputError, require_name
@@ -73,18 +76,10 @@ class Baseline:
 
 
 def require_installed(name: str) -> None:
-    """Looks whether a denoiser could be used here.
-
-    Raises:
-        InputError: the name is not known, or a package that it needs is not installed.
-    """
+    """Raises InputError unless a denoiser is known and can be used here."""
     require_name("baseline", name, FAMILIES)
-    for module, package in FAMILIES[name].needs.items():
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            sentence = f"baseline {name} needs {package}, which is not installed: pip install {package}"
-            raise InputError(sentence) from None
+    if name == "bm3d" and importlib.util.find_spec("bm3d") is None:
+        raise InputError("baseline bm3d needs the package bm3d, which is not installed: pip install bm3d")
 
 
 def fit(name: str, clean: Given, noisy: Given) -> tuple[Baseline, Baseline]:
@@ -180,8 +175,6 @@ def _filter(baseline: Baseline, noisy: Images) -> Images:
 
 
 def _calibrate(output: Images, clean: Images) -> Curve:
-    from sklearn.isotonic import IsotonicRegression
-
     fitted = IsotonicRegression().fit(output.ravel().astype(np.float64), clean.ravel())
     return Curve(fitted.X_thresholds_, fitted.y_thresholds_)
 
@@ -201,41 +194,13 @@ def _each_plane(function: Callable[[np.ndarray], np.ndarray], images: Images) ->
     return np.moveaxis(done.reshape(planes.shape), 1, -1)
 
 
-def _median(noisy: Images, *, size: int) -> Images:
-    from scipy import ndimage
-
-    return ndimage.median_filter(noisy, size=(1, size, size, 1))
-
-
-def _gaussian(noisy: Images, *, sigma: float) -> Images:
-    from scipy import ndimage
-
-    return ndimage.gaussian_filter(noisy, sigma=(0, sigma, sigma, 0))
-
-
 def _wiener(noisy: Images, *, size: int, variance: float) -> Images:
-    from scipy import signal
-
     with np.errstate(divide="ignore", invalid="ignore"):  # where a window is flat; SciPy takes its mean there
         return _each_plane(lambda plane: signal.wiener(plane, size, variance), noisy)
 
 
-def _tv(noisy: Images, *, weight: float) -> Images:
-    from skimage import restoration
-
-    return _each_plane(lambda plane: restoration.denoise_tv_chambolle(plane, weight), noisy)
-
-
 def _nlm(noisy: Images, *, h: float) -> Images:
-    from skimage import restoration
-
     return _each_plane(lambda plane: restoration.denoise_nl_means(plane, patch_size=5, patch_distance=6, h=h), noisy)
-
-
-def _wavelet(noisy: Images, *, sigma: float) -> Images:
-    from skimage import restoration
-
-    return _each_plane(lambda plane: restoration.denoise_wavelet(plane, sigma), noisy)
 
 
 def _linear_mmse(noisy: Images, *, affine: Affine, ridge: float) -> Images:
@@ -260,25 +225,25 @@ class Family(NamedTuple):
     """Takes noisy images and the parameters; its output may leave [0, 1]."""
     grid: Mapping[str, tuple[int | float, ...]]
     """The values to choose from: brightness is on the [0, 1] scale, lengths are in pixels."""
-    needs: Mapping[str, str] = {}
-    """Modules that do not come with jaxdae, and the packages that hold them."""
 
-
-_SCIPY = {"scipy": "scipy"}
-_SKIMAGE = {"skimage.restoration": "scikit-image"}
 
 FAMILIES: dict[str, Family] = {
     "identity": Family(lambda noisy: noisy, {}),
-    "median": Family(_median, {"size": (3, 5, 7)}, _SCIPY),
-    "gaussian": Family(_gaussian, {"sigma": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)}, _SCIPY),
-    "wiener": Family(
-        _wiener, {"size": (3, 5, 7), "variance": (0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0)}, _SCIPY
+    "median": Family(lambda noisy, size: ndimage.median_filter(noisy, (1, size, size, 1)), {"size": (3, 5, 7)}),
+    "gaussian": Family(
+        lambda noisy, sigma: ndimage.gaussian_filter(noisy, (0, sigma, sigma, 0)),
+        {"sigma": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5)},
     ),
-    "tv": Family(_tv, {"weight": (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5)}, _SKIMAGE),
-    "nlm": Family(_nlm, {"h": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2)}, _SKIMAGE),
+    "wiener": Family(_wiener, {"size": (3, 5, 7), "variance": (0.003, 0.01, 0.03, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0)}),
+    "tv": Family(
+        lambda noisy, weight: _each_plane(lambda plane: restoration.denoise_tv_chambolle(plane, weight), noisy),
+        {"weight": (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.5)},
+    ),
+    "nlm": Family(_nlm, {"h": (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2)}),
     "wavelet": Family(
-        _wavelet, {"sigma": (0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)}, _SKIMAGE | {"pywt": "PyWavelets"}
+        lambda noisy, sigma: _each_plane(lambda plane: restoration.denoise_wavelet(plane, sigma), noisy),
+        {"sigma": (0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0)},
     ),
     "linear_mmse": Family(_linear_mmse, {"ridge": (1e-6, 1e-4, 1e-3, 1e-2, 1e-1)}),
-    "bm3d": Family(_bm3d, {"sigma": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)}, {"bm3d": "bm3d"}),
+    "bm3d": Family(_bm3d, {"sigma": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)}),
 }
