@@ -4,15 +4,6 @@ Every function takes one image `clean` on the [0, 1] scale and does not clip; `c
 level 0 each of them is the identity. A draw never depends on the level: unit noise is scaled, one uniform number is
 thresholded. So members at several levels that share a seed see the same underlying draw, and comparisons are paired.
 
-| name              | noisy                                       | unit of the level              | range  |
-|-------------------|---------------------------------------------|--------------------------------|--------|
-| `gaussian`        | x + level n, n ~ N(0, 1)                    | standard deviation             | 0..inf |
-| `uniform`         | x + level u, u ~ U(-1, 1)                   | half-width                     | 0..inf |
-| `speckle`         | x + x level n, n ~ N(0, 1)                  | standard deviation over signal | 0..inf |
-| `salt_and_pepper` | chosen pixels 0 or 1, with equal chance     | fraction of pixels             | 0..1   |
-| `masking`         | chosen pixels 0                             | fraction of pixels             | 0..1   |
-| `poisson`         | level^2 Poisson(x / level^2)                | 1 / sqrt(peak count)           | 0..inf |
-
 Source: Vincent et al. 2010 (JMLR 11:3371) for Gaussian, masking and salt-and-pepper noise in denoising autoencoders.
 Poisson's draw is similar, not identical, between levels (its counts change); below level 1e-4 (10^8 counts at x = 1)
 it is the identity.
@@ -67,7 +58,7 @@ def masking(key: PRNGKey, clean: Image, level: Scalar) -> Image:
 
 
 def poisson(key: PRNGKey, clean: Image, level: Scalar) -> Image:
-    """Counts photons: `level` is 1 / sqrt(expected count at brightness 1)."""
+    """Counts photons, level^2 Poisson(x / level^2): `level` is 1 / sqrt(expected count at brightness 1)."""
     unit = jnp.square(jnp.clip(level, _LEAST_POISSON_LEVEL, _HIGHEST_POISSON_LEVEL))
     counts = jax.random.poisson(key, clean / unit, clean.shape, jnp.int32)
     return jnp.where(level < _LEAST_POISSON_LEVEL, clean, counts * unit)
@@ -186,11 +177,7 @@ def noisy_examples(
 
 
 def check_noise(noise: Noise) -> Noise:
-    """The noise with its level as the pair (low, high).
-
-    Raises:
-        InputError: a field is not allowed, or the level is out of the corruption's range.
-    """
+    """The noise with its level as the pair (low, high); InputError if a field or the level is not allowed."""
     noise = components.checked(noise)
     low, high = level_range(noise.level)
     highest = CORRUPTIONS[noise.corruption].highest
@@ -204,11 +191,7 @@ def check_noise(noise: Noise) -> Noise:
 
 
 def level_range(level: Any) -> Level:
-    """A level in any form as the pair (low, high): 0.5, (0, 1), or as typed, "0.5" or "0:1".
-
-    Raises:
-        InputError: it is neither a number nor a range.
-    """
+    """A level in any form, 0.5, (0, 1), "0.5" or "0:1", as the pair (low, high); InputError if it has none."""
     try:
         ends = level.split(":", 1) if isinstance(level, str) else [level] if isinstance(level, numbers.Real) else level
         low, high = [float(end) for end in ends] * (2 // len(ends))

@@ -7,6 +7,8 @@ Image = Float[Array | np.ndarray, "height width channel"]
 Images = Float[Array | np.ndarray, "batch height width channel"]
 RawImages = Num[Array | np.ndarray, "example height width channel"]
 """Images as they are stored, in their own type and value range."""
+Kernel = Float[Array | np.ndarray, "rows columns channel feature"]
+"""Of a convolution."""
 PerImage = Float[Array | np.ndarray, "batch"]
 Scalar = Float[Array | np.ndarray, ""] | float
 Index = Int[Array, ""] | int

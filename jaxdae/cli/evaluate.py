@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxdae import evaluation, runs
+from jaxdae import evaluation
 from jaxdae.cli import options
 from jaxdae.cli.report import print_table
-from jaxdae.runs import folder
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
 
@@ -18,18 +17,16 @@ def run(words: Sequence[str]) -> int:
     """Evaluates and prints."""
     parser = options.Parser("evaluate", DESCRIPTION, "run")
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--test-levels", "--test-level", type=float, nargs="+", metavar="LEVEL",
-                        help="noise levels (default: those of the training)")  # fmt: skip
+    levels = "noise levels (default: those of the training)"
+    parser.add_argument("--test-levels", "--test-level", type=float, nargs="+", metavar="LEVEL", help=levels)
     parser.add_argument("--test-corruption", metavar="NAME", help="measure all members with this corruption")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options.add_member_choice(parser)
     options.add_data_options(parser)
     arguments = parser.parse(words)
-    trained = runs.load_run(arguments.run)
+    trained, data = options.load_run(arguments)
     denoisers = trained.select(weights=arguments.weights)
     members = None if arguments.member is None else [trained.index(arguments.member)]
-    data = options.load_data(arguments, trained.config.source["dataset"])
-    folder.check_source(arguments.run, trained.config.source, data)
     rows = evaluation.evaluate(
         denoisers, data.test, arguments.test_levels,
         corruption=arguments.test_corruption, members=members, seed=trained.loop.evaluation_seed,

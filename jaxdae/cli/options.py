@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jaxdae import components
+from jaxdae import components, runs
 from jaxdae.components import Setting
 from jaxdae.data import ImageData, load
 from jaxdae.errors import InputError, nearest
 from jaxdae.noise import Noise, format_level
-from jaxdae.runs import Loop
+from jaxdae.runs import Loop, Run, folder
 from jaxdae.training import Member, grid
 from jaxdae.training.member import KINDS
 
@@ -56,9 +56,8 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--"):
                 known = [option for action in self._actions for option in action.option_strings]
                 hint = nearest(word.split("=")[0], known)
-                raise InputError(
-                    f"unknown option {word}; " + (hint if "did you" in hint else f"see {self.prog} --help")
-                )
+                hint = hint if "did you" in hint else f"see {self.prog} --help"
+                raise InputError(f"unknown option {word}; {hint}")
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}")
         return parsed
@@ -67,14 +66,10 @@ class Parser(argparse.ArgumentParser):
 def add_data_options(parser: Parser) -> None:
     """Where datasets lie."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--manual-dir", type=Path, metavar="DIR",
-        help="files downloaded by hand, in DIR/<dataset>/ (default: $JAXDAE_MANUAL_DIR)",
-    )  # fmt: skip
-    group.add_argument(
-        "--data-dir", type=Path, metavar="DIR",
-        help="where downloads are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)",
-    )  # fmt: skip
+    by_hand = "files downloaded by hand, in DIR/<dataset>/ (default: $JAXDAE_MANUAL_DIR)"
+    group.add_argument("--manual-dir", type=Path, metavar="DIR", help=by_hand)
+    downloads = "where downloads are kept (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)"
+    group.add_argument("--data-dir", type=Path, metavar="DIR", help=downloads)
 
 
 def load_data(arguments: argparse.Namespace, dataset: str | None) -> ImageData:
@@ -84,33 +79,36 @@ def load_data(arguments: argparse.Namespace, dataset: str | None) -> ImageData:
     return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
+def load_run(arguments: argparse.Namespace) -> tuple[Run, ImageData]:
+    """The run that was named, and its images."""
+    run = runs.load_run(arguments.run)
+    data = load_data(arguments, run.config.source["dataset"])
+    folder.check_source(arguments.run, run.config.source, data)
+    return run, data
+
+
 def add_member_choice(parser: Parser) -> None:
     """Which member of a run, with which weights."""
-    parser.add_argument(
-        "--member", type=int, metavar="N",
-        help="its index, from 0 (default: the one nearest noise level 0.5 with the lowest seed)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--weights", default="last", metavar="last|best",
-        help="after the last epoch, or after the one with the lowest validation loss (default: last)",
-    )  # fmt: skip
+    index = "its index, from 0 (default: the one nearest noise level 0.5 with the lowest seed)"
+    parser.add_argument("--member", type=int, metavar="N", help=index)
+    epoch = "after the last epoch, or after the one with the lowest validation loss (default: last)"
+    parser.add_argument("--weights", default="last", metavar="last|best", help=epoch)
 
 
 def add_progress(parser: Any) -> None:
     """Whether a progress bar is shown."""
-    parser.add_argument(
-        "--progress", action=argparse.BooleanOptionalAction, default=True, help="show a progress bar (default: shown)"
-    )
+    shown = {"default": True, "help": "show a progress bar (default: shown)"}
+    parser.add_argument("--progress", action=argparse.BooleanOptionalAction, **shown)
 
 
 def add_loop_options(common: Any, group: Any) -> None:
     """The fields of `Loop`: those that most people need, and the rest."""
     for name, setting in components.settings(Loop).items():
         target = common if name in ("epochs", "batch_size") else group
-        default = (
-            f" (default: {setting.default}, or the preset's)" if target is common else f" (default: {setting.default})"
+        default = f"{setting.default}, or the preset's" if target is common else setting.default
+        target.add_argument(
+            f"--{setting.flag}", type=setting.type, metavar="N", help=f"{setting.help} (default: {default})"
         )
-        target.add_argument(f"--{setting.flag}", type=setting.type, metavar="N", help=setting.help + default)
 
 
 def loop_values(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -121,17 +119,13 @@ def loop_values(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def add_member_options(parser: Parser, common: Any) -> None:
     """An option for every field of every component that a member can have; each takes several values for a grid."""
-    common.add_argument(
-        *_flags("seed"), dest="seed", nargs="+", type=int, metavar="N",
-        help="of the initial weights, the order of the examples and the noise (default: 0)",
-    )  # fmt: skip
+    seeds = "of the initial weights, the order of the examples and the noise (default: 0)"
+    common.add_argument(*_flags("seed"), dest="seed", nargs="+", type=int, metavar="N", help=seeds)
     for slot, kinds in KINDS.items():
         group = parser.add_argument_group(slot)
         if kinds is not None:
-            group.add_argument(
-                *_flags(slot), dest=slot, nargs="+", metavar="NAME",
-                help=f"{' or '.join(kinds)} (default: {next(iter(kinds))})",
-            )  # fmt: skip
+            names = f"{' or '.join(kinds)} (default: {next(iter(kinds))})"
+            group.add_argument(*_flags(slot), dest=slot, nargs="+", metavar="NAME", help=names)
         for path, settings in _fields(slot).items():
             _add_field(common if settings[0][1].flag in COMMON else group, path, settings)
 

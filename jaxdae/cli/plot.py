@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxdae import runs
 from jaxdae.cli import options
-from jaxdae.runs import folder
 from jaxdae.runs.figures import write_figures
 
 DESCRIPTION = """Draw the figures of a run into its folder: loss curves, noisy and denoised images, feature maps."""
@@ -20,11 +18,9 @@ def run(words: Sequence[str]) -> int:
     options.add_member_choice(parser)
     options.add_data_options(parser)
     arguments = parser.parse(words)
-    trained = runs.load_run(arguments.run)
+    trained, data = options.load_run(arguments)
     index = trained.index(arguments.member)
     print(trained.describe(index, arguments.weights))
-    data = options.load_data(arguments, trained.config.source["dataset"])
-    folder.check_source(arguments.run, trained.config.source, data)
     written = write_figures(
         trained, data,
         member=index, weights=arguments.weights, layer=arguments.layer, noise_level=arguments.noise_level,

@@ -96,15 +96,7 @@ def _digits() -> ImageData:
 
 
 def parse_idx_images(path: Path, content: bytes) -> Images:
-    """The images of a gzipped IDX file (magic number 2051).
-
-    Args:
-        path: where it is, for messages.
-        content: the file.
-
-    Raises:
-        InputError: it is no such file, or it is truncated.
-    """
+    """The images of a gzipped IDX file (magic number 2051); InputError, which names the path, if it is none."""
     try:
         content = gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:

@@ -60,11 +60,7 @@ def find(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 
 def read(path: Path) -> Picture:
-    """Reads a PNG, JPEG or TIFF file.
-
-    Raises:
-        InputError: it is damaged, or of a kind that cannot be written back as it was.
-    """
+    """Reads a PNG, JPEG or TIFF file; InputError if it is damaged or could not be written back as it was."""
     try:
         with Image.open(path) as image:
             image.load()

@@ -65,11 +65,7 @@ def rescale(values: Array | np.ndarray, value_range: ValueRange) -> Float[Array,
 
 
 def to_unit(images: RawImages) -> Float[Array, "example height width channel"]:
-    """8-bit images, or floats on the [0, 1] scale, as float32 on the [0, 1] scale.
-
-    Raises:
-        InputError: they are of another type.
-    """
+    """8-bit images, or floats on the [0, 1] scale, as float32 on that scale; InputError for another type."""
     images = jnp.asarray(images)
     if images.dtype == jnp.uint8:
         return rescale(images, EIGHT_BIT)

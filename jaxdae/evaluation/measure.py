@@ -52,36 +52,32 @@ def measure(
     if not len(levels):
         raise InputError("there is no test level; give at least one")
     noises = [check_noise(noise.replace(level=level)) for level in levels]  # type: ignore[attr-defined]
-    values = jnp.asarray([low for low, _ in (noise.level for noise in noises)], jnp.float32)
-    noise = noises[0]
+    values = jnp.asarray([test.level[0] for test in noises], jnp.float32)
+    static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "at_once": members_at_once}
+    found: list[Any] = [None] * len(denoisers)
     with rng.pinned():
-        clean = parallel.replicate(jnp.asarray(images))
-        shared = (clean, values, jnp.uint32(seed))
-        static = {"corruption": noise.corruption, "clip": noise.clip}
-        identity = jax.device_get(_measure_identity(*shared, **static))
-        found: list[Any] = [None] * len(denoisers)
+        shared = parallel.replicate(jnp.asarray(images)), values, jnp.uint32(seed)
+        identity = jax.device_get(_measure(jnp.zeros(1), *shared, module=None, **static))
         for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
             chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
             params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(denoisers[i].params for i in chosen))
-            scores = jax.device_get(
-                _measure_denoisers(params, *shared, module=module, at_once=members_at_once, **static)
-            )
+            scores = jax.device_get(_measure(params, *shared, module=module, **static))
             for position, i in enumerate(chosen):
                 found[i] = {name: value[:, position] for name, value in scores.items()}
-    return {name: np.stack([scores[name] for scores in found], axis=1) for name in identity if found}, identity
+    every = {name: np.stack([scores[name] for scores in found], axis=1) for name in identity if found}
+    return every, {name: value[:, 0] for name, value in identity.items()}
 
 
 @functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "at_once"))
-def _measure_denoisers(
+def _measure(
     params: Any, images: Array, levels: Array, seed: Array, *, module: Any, corruption: str, clip: bool, at_once: int
 ) -> Any:
     def one_batch(shared: Any, index: Array) -> Any:
         params, images, level = shared
-        clean, noisy = _pair(images, index, level, seed, corruption, clip)
-        batch_level = jnp.full(index.shape, level)
-        scores = parallel.map_members(
-            lambda p: _score_network(p, noisy, clean, batch_level, module=module), params, at_once=at_once
-        )
+        clean = to_unit(images[index])
+        draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
+        noisy, drawn = corrupt_batch(Noise(corruption, (level, level), clip), draws, clean)
+        scores = parallel.map_members(lambda p: _score(module, p, noisy, clean, drawn), params, at_once=at_once)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores)  # the image axis first, as `in_batches` has it
 
     def one_level(level: Array) -> Any:
@@ -91,26 +87,11 @@ def _measure_denoisers(
     return jax.lax.map(one_level, levels)
 
 
-@functools.partial(jax.jit, static_argnames=("corruption", "clip"))
-def _measure_identity(images: Array, levels: Array, seed: Array, *, corruption: str, clip: bool) -> Any:
-    def one_batch(shared: Any, index: Array) -> Any:
-        images, level = shared
-        clean, noisy = _pair(images, index, level, seed, corruption, clip)
+def _score(module: Any, params: Any, noisy: Array, clean: Array, levels: Array) -> dict[str, Any]:
+    """The metrics of a network; without one, of the noisy images."""
+    if module is None:
         return metrics.score(noisy, clean)
-
-    return jax.lax.map(
-        lambda level: parallel.in_batches(one_batch, (images, level), jnp.arange(images.shape[0])), levels
-    )
-
-
-def _pair(images: Array, index: Array, level: Array, seed: Array, corruption: str, clip: bool) -> tuple[Array, Array]:
-    clean = to_unit(images[index])
-    draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
-    return clean, corrupt_batch(Noise(corruption, (level, level), clip), draws, clean)[0]
-
-
-def _score_network(params: Any, noisy: Array, clean: Array, level: Array, *, module: Any) -> dict[str, Any]:
-    prediction = predict(module, params, noisy, level)
+    prediction = predict(module, params, noisy, levels)
     scores = metrics.score(prediction.image, clean)
     if prediction.kind == "logits":  # which, unlike the image, tell a probability of 1 - 1e-9 from 1
         scores["bce"] = metrics.bce_from_logits(prediction.output, clean)

@@ -48,30 +48,17 @@ def _load_packaged(path: Path) -> Denoiser:
     saved: dict[str, Any] = json.loads((path / "about.json").read_text())
     with np.load(path / "params.npz") as arrays:
         params = unflatten_dict({name: arrays[name] for name in arrays}, sep="/")
-    about = About(
-        noise=check_noise(components.make(Noise, saved["noise"])),
-        channels=saved["channels"],
-        value_range=tuple(saved["value_range"]),
-        size=saved["size"] and tuple(saved["size"]),
-        seed=saved["seed"],
-        origin=saved["origin"],
-    )
-    return Denoiser(components.from_dict(saved["model"], MODELS), params, about)
+    module, noise = components.from_dict(saved.pop("model"), MODELS), check_noise(Noise(**saved.pop("noise")))
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    return Denoiser(module, params, About(noise, **tuples))
 
 
 def save_packaged(denoiser: Denoiser, name: str = "digits", home: Path = HOME) -> Path:
     """Writes a denoiser to a folder that the package holds, and returns the folder."""
-    path, about = home / name, denoiser.about
+    path = home / name
     with atomic(path / "params.npz") as temporary:
         np.savez(temporary, **flatten_dict(denoiser.params, sep="/"))
-    fields = {
-        "model": components.to_dict(denoiser.module, MODELS),
-        "noise": components.to_dict(about.noise),
-        "channels": about.channels,
-        "value_range": about.value_range,
-        "size": about.size,
-        "seed": about.seed,
-        "origin": about.origin,
-    }
+    noise = {"noise": components.to_dict(denoiser.about.noise)}
+    fields = {"model": components.to_dict(denoiser.module, MODELS)} | vars(denoiser.about) | noise
     write_text(path / "about.json", json.dumps(fields, indent=1) + "\n")
     return path

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxdae import noise, rng
 from jaxdae.data import pictures
 from jaxdae.errors import InputError
 from jaxdae.models.denoiser import Denoiser
-from jaxdae.noise import check_noise
+from jaxdae.noise import check_noise, noisy_examples
 from jaxdae.runs.files import atomic
 
 
@@ -33,8 +32,8 @@ def denoise_pictures(
         InputError: a picture or the level cannot be used; before anything is written.
     """
     targets = pictures.find(inputs, out)
-    if add_noise is not None:
-        check_noise(denoiser.about.noise.replace(level=add_noise))  # type: ignore[attr-defined]
+    level = 0.0 if add_noise is None else add_noise
+    noise = check_noise(denoiser.about.noise.replace(level=level, clip=True))  # type: ignore[attr-defined]
     channels = {path: pictures.read(path).pixels.shape[-1] for path in targets}  # all can be read
     for path, count in channels.items():
         if denoiser.about.channels not in (1, count):
@@ -48,17 +47,11 @@ def denoise_pictures(
             print(f"{path} is mostly bright, the model was trained on white on black: try --invert", file=sys.stderr)
         pixels = 1 - picture.pixels if invert else picture.pixels
         if add_noise is not None:
-            pixels = _with_noise(denoiser, pixels, add_noise, index)
+            pixels = np.asarray(noisy_examples(pixels[None], noise, index=np.array([index])))[0]
         clean = _each_channel(denoiser, pixels)
         with atomic(targets[path]) as temporary:
             pictures.write(temporary, picture, 1 - clean if invert else clean)
         yield str(targets[path])
-
-
-def _with_noise(denoiser: Denoiser, pixels: np.ndarray, level: float, index: int) -> np.ndarray:
-    with rng.pinned():
-        key = rng.draw_key(0, rng.NOISE, rng.EVALUATION, index)
-        return np.asarray(noise.corrupt(key, pixels, level, corruption=denoiser.about.noise.corruption))
 
 
 def _each_channel(denoiser: Denoiser, pixels: np.ndarray) -> np.ndarray:

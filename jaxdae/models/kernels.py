@@ -1,31 +1,43 @@
 """The operations under the layers, in the formulation that suits each platform: convolution, upsampling, max-pool.
 
-On GPU and TPU they are the usual XLA operations. XLA:CPU runs a convolution many times slower inside a loop than
-outside (jax-ml/jax#12868), and matrix products fast in both; so on a CPU convolutions are products of slices. The
+On GPU and TPU they are the usual XLA operations. On a CPU, jaxlib hands one kind of convolution to a fast library: a
+*forward* one (NHWC x HWIO, stride 1; no reversal, dilation, groups or other order of dimensions). Any other kind takes
+many times longer, in a loop above all (jax-ml/jax#12868). So both gradients of a convolution are written as forward
+convolutions too; operands are laid out behind a barrier, or XLA folds the transposition into the dimension numbers. The
 numbers agree to float32 rounding. Everything works under jit, grad, vmap and scan; not under jvp, on a CPU.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxdae.types import Images
+from jaxdae.types import Images, Kernel
 
-Kernel = Float[Array | np.ndarray, "3 3 channel feature"]
+Padding = tuple[tuple[int, int], tuple[int, int]]
+"""Zeros above and below, left and right."""
+
+_barrier = lax.optimization_barrier
 
 
-def conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height width feature"]:
-    """A 3x3 convolution with stride 1 and zero padding to the same size (no flip of the kernel)."""
-    return lax.platform_dependent(images, kernel, cpu=_cpu_any_conv3x3, default=_xla_conv3x3)
+def conv(
+    images: Images, kernel: Kernel, padding: Padding | None = None
+) -> Float[Array, "batch height2 width2 feature"]:
+    """A convolution with stride 1 (no flip of the kernel), by default with zero padding to the same size."""
+    rows, columns = kernel.shape[:2]
+    same = ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2)
+    on_cpu, native = (functools.partial(f, padding or same) for f in (_cpu_conv, _xla_conv))
+    return lax.platform_dependent(images, kernel, cpu=on_cpu, default=native)
 
 
 def upsample_conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
-    """Nearest-neighbour upsampling to twice the size, then `conv3x3`."""
-    return lax.platform_dependent(images, kernel, cpu=_cpu_upsample_conv3x3, default=_xla_upsample_conv3x3)
+    """Nearest-neighbour upsampling to twice the size, then a 3x3 convolution to the same size."""
+    # A few features leave the fast product of `_nine_products` little to do in its gradient.
+    on_cpu = _narrow_upsample_conv if kernel.shape[3] < 8 else _nine_products
+    return lax.platform_dependent(images, kernel, cpu=on_cpu, default=_xla_upsample_conv)
 
 
 def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
@@ -33,129 +45,51 @@ def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
     return lax.platform_dependent(images, cpu=_cpu_max_pool, default=_xla_max_pool)
 
 
-def _xla_conv3x3(images: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _xla_conv(padding: Padding, images: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _xla_upsample_conv3x3(images: Array, kernel: Array) -> Array:
-    return _xla_conv3x3(images.repeat(2, axis=1).repeat(2, axis=2), kernel)
+def _xla_upsample_conv(images: Array, kernel: Array) -> Array:
+    return _xla_conv(((1, 1), (1, 1)), images.repeat(2, axis=1).repeat(2, axis=2), kernel)
 
 
 def _xla_max_pool(images: Array) -> Array:
     return lax.reduce_window(images, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 
-def _patches(images: Array) -> Array:
-    """The 3x3 neighbourhood of every pixel, as 9 times the channels, in the order of `kernel.reshape(9 c, o)`."""
-    height, width = images.shape[1:3]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    # Slices: several times faster than lax.conv_general_dilated_patches.
-    return jnp.concatenate([padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=-1)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _cpu_conv(padding: Padding, images: Array, kernel: Array) -> Array:
+    # Under vmap one call after the other: XLA would make a grouped convolution of it.
+    return jax.custom_batching.sequential_vmap(functools.partial(_xla_conv, padding))(images, kernel)
 
 
-@jax.custom_vjp
-def _cpu_conv3x3(images: Array, kernel: Array) -> Array:
-    return _patches(images) @ kernel.reshape(-1, kernel.shape[-1])
+def _cpu_conv_forward(padding: Padding, images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _cpu_conv(padding, images, kernel), (images, kernel)
 
 
-def _cpu_conv3x3_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    # The images are kept, not their patches: a ninth of the memory traffic, and new patches are cheap.
-    return _cpu_conv3x3(images, kernel), (images, kernel)
-
-
-def _cpu_conv3x3_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    # Two more products of patches; autodiff would add nine padded arrays into the images' gradient instead.
+def _cpu_conv_backward(padding: Padding, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     images, kernel = saved
-    products = jnp.einsum("nhwp,nhwo->po", _patches(images), cotangent, preferred_element_type=jnp.float32)
-    kernel_gradient = products.reshape(kernel.shape).astype(kernel.dtype)
-    return _cpu_conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3)), kernel_gradient
+    rows, columns = (
+        (size - 1 - before, size - 1 - after) for size, (before, after) in zip(kernel.shape[:2], padding, strict=True)
+    )
+    images_gradient = _cpu_conv((rows, columns), cotangent, _barrier(kernel[::-1, ::-1].swapaxes(2, 3)))
+    # Channels as batch, examples as channels: the cotangent is the kernel.
+    as_kernel = _barrier(cotangent.transpose(1, 2, 0, 3))
+    return images_gradient, _cpu_conv(padding, _channels_first(images), as_kernel).transpose(1, 2, 0, 3)
 
 
-_cpu_conv3x3.defvjp(_cpu_conv3x3_forward, _cpu_conv3x3_backward)
+_cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
 
 
-def _cpu_any_conv3x3(images: Array, kernel: Array) -> Array:
-    # Winograd's sums cost the same for every channel, and what they save grows with the channels; bfloat16 is too
-    # coarse for them.
-    height, width = images.shape[1:3]
-    pays = min(kernel.shape[2:]) >= 16 and height % 2 == width % 2 == 0 and images.dtype.itemsize >= 4
-    return _winograd_conv3x3(images, kernel) if pays else _cpu_conv3x3(images, kernel)
+def _channels_first(images: Array) -> Array:
+    """[n, h, w, c] as [c, h, w, n], by a product with the identity: exact, and the fastest transposition."""
+    batch, height, width, channels = images.shape
+    pixels = images.transpose(1, 2, 0, 3).reshape(-1, channels)
+    turned = lax.dot_general(jnp.eye(channels, dtype=images.dtype), pixels, (((1,), (1,)), ((), ())))
+    return turned.reshape(channels, height, width, batch)
 
 
-@jax.custom_vjp
-def _winograd_conv3x3(images: Array, kernel: Array) -> Array:
-    """Winograd's F(2x2, 3x3): 16 products for every 2x2 block of an image with even sides, instead of 36.
-
-    Along one axis the outputs y0, y1 come from the inputs d0 .. d3 and the kernel w0, w1, w2 by four products,
-
-        (d0 - d2) w0,  (d1 + d2) (w0 + w1 + w2) / 2,  (d2 - d1) (w0 - w1 + w2) / 2,  (d1 - d3) w2,
-
-    as y0 = first + second + third and y1 = second - third - fourth. Along two axes this is done twice.
-    """
-    batch, height, width, _ = images.shape
-    features = kernel.shape[-1]
-    products = jnp.einsum("tnc,tco->tno", _input_tiles(images), _kernel_tiles(kernel))
-    rows = [_block(products[a::4]) for a in range(4)]  # along height, for every tile column a
-    pixels = [_block(columns) for columns in zip(*rows, strict=True)]
-    shape = (batch, height // 2, width // 2, features)
-    stacked = jnp.stack([jnp.stack([pixel.reshape(shape) for pixel in row], axis=3) for row in pixels], axis=2)
-    return stacked.reshape(batch, height, width, features)
-
-
-def _winograd_forward(images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _winograd_conv3x3(images, kernel), (images, kernel)
-
-
-def _winograd_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    images, kernel = saved
-    # Transposed behind a barrier, or XLA:CPU takes the transposition into its slower kind of product.
-    tiles = lax.optimization_barrier(_input_tiles(images).swapaxes(1, 2))
-    products = jnp.einsum("tcn,tno->tco", tiles, _transform(_block_transposed, cotangent, 2))
-    gradient = products.reshape(4, 4, *kernel.shape[2:])
-    kernel_gradient = jnp.einsum("ai,bj,abco->ijco", _WINOGRAD, _WINOGRAD, gradient)
-    return _winograd_conv3x3(cotangent, kernel[::-1, ::-1].swapaxes(2, 3)), kernel_gradient
-
-
-_winograd_conv3x3.defvjp(_winograd_forward, _winograd_backward)
-
-_WINOGRAD = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-"""What the four products along an axis take of the three weights."""
-
-
-def _kernel_tiles(kernel: Array) -> Array:
-    return jnp.einsum("ai,bj,ijco->abco", _WINOGRAD, _WINOGRAD, kernel).reshape(16, *kernel.shape[2:])
-
-
-def _input_tiles(images: Array) -> Array:
-    return _transform(_tile, jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0))), 4)
-
-
-def _transform(along_axis: Callable[[list[Array]], Sequence[Array]], images: Array, size: int) -> Array:
-    """Transforms every window of size x size at stride 2, along rows and columns: (16, windows, channels)."""
-    rows = along_axis(_phases(images, 1, size))
-    tiles = [tile for row in rows for tile in along_axis(_phases(row, 2, size))]
-    return jnp.stack([tile.reshape(-1, tile.shape[-1]) for tile in tiles])
-
-
-def _phases(images: Array, axis: int, size: int) -> list[Array]:
-    """The first, second, .. pixels along an axis of all windows of `size` at stride 2."""
-    last = images.shape[axis] - size + 1
-    return [lax.slice_in_dim(images, i, i + last, 2, axis) for i in range(size)]
-
-
-def _tile(d: Sequence[Array]) -> tuple[Array, ...]:
-    return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
-
-
-def _block(m: Sequence[Array] | Array) -> tuple[Array, Array]:
-    return m[0] + m[1] + m[2], m[1] - m[2] - m[3]
-
-
-def _block_transposed(y: Sequence[Array]) -> tuple[Array, ...]:
-    return y[0], y[0] + y[1], y[0] - y[1], -y[1]
-
-
-def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
+def _nine_products(images: Array, kernel: Array) -> Array:
     """Nine products for each small pixel, where upsampling first would take 36.
 
     Along one axis both pixels that come from x[0] see x[-1], x[0] and x[1] alone. With the kernel w0, w1, w2 they are
@@ -166,7 +100,6 @@ def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
     so three products give both, and along two axes nine give all four.
     """
     batch, height, width, _ = images.shape
-    features = kernel.shape[-1]
     taps = [tap for row in _taps(kernel) for tap in _taps(row)]
     # Differences commute with the product: taken after it, all nine products, and both gradients, are one large one.
     products = jnp.split(_product(images, jnp.concatenate(taps, axis=1)), 9, axis=-1)
@@ -174,26 +107,7 @@ def _cpu_upsample_conv3x3(images: Array, kernel: Array) -> Array:
     rows = [_pair(terms[3 * a : 3 * a + 3]) for a in range(3)]
     columns = [_pair(column) for column in zip(*rows, strict=True)]
     stacked = jnp.stack([jnp.stack([column[a] for column in columns], axis=3) for a in range(2)], axis=2)
-    return stacked.reshape(batch, 2 * height, 2 * width, features)
-
-
-@jax.custom_vjp
-def _product(images: Array, matrix: Array) -> Array:
-    return images @ matrix
-
-
-def _product_forward(images: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
-    return images @ matrix, (images, matrix)
-
-
-def _product_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    # Autodiff has the second gradient's operands the other way round, which XLA:CPU is twice as slow with.
-    images, matrix = saved
-    gradient = jnp.einsum("nhwc,nhwp->cp", images, cotangent, preferred_element_type=jnp.float32)
-    return cotangent @ matrix.T, gradient.astype(matrix.dtype)
-
-
-_product.defvjp(_product_forward, _product_backward)
+    return stacked.reshape(batch, 2 * height, 2 * width, -1)
 
 
 def _taps(kernel: Array) -> tuple[Array, Array, Array]:
@@ -210,6 +124,62 @@ def _differences(images: Array, axis: int) -> tuple[Array, Array, Array]:
 
 def _pair(terms: Sequence[Array]) -> tuple[Array, Array]:
     return terms[0] + terms[1], terms[1] + terms[2]
+
+
+@jax.custom_vjp
+def _product(images: Array, matrix: Array) -> Array:
+    return images @ matrix
+
+
+def _product_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    images, matrix = saved
+    pixels, cotangents = (x.reshape(-1, x.shape[-1]) for x in (images, cotangent))
+    # The first operand is turned behind a barrier: XLA:CPU would copy the second, nine times larger.
+    gradient = lax.dot(_barrier(pixels.T), cotangents, preferred_element_type=jnp.promote_types(matrix, jnp.float32))
+    return cotangent @ matrix.T, gradient.astype(matrix.dtype)
+
+
+_product.defvjp(lambda images, matrix: (images @ matrix, (images, matrix)), _product_backward)
+
+
+@jax.custom_vjp
+def _narrow_upsample_conv(images: Array, kernel: Array) -> Array:
+    return _nine_products(images, kernel)
+
+
+def _narrow_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    """Each of the four phases of the output is a 2x2 convolution of the small image; their adjoints on the phases."""
+    images, kernel = saved
+    batch, height, width, channels = images.shape
+    features = kernel.shape[3]
+    blocks = cotangent.reshape(batch, height, 2, width, 2, features)
+    # Phase (a, b) of the output at pixel i took the inputs i + a - 1 and i + a: padded so that all start at the same.
+    padded = [
+        jnp.pad(blocks[:, :, a, :, b], ((0, 0), (a, 1 - a), (b, 1 - b), (0, 0))) for a in range(2) for b in range(2)
+    ]
+    phases = jnp.concatenate(padded, axis=3)  # [n, h + 1, w + 1, (a b o)]
+    turned = _phase_kernels(kernel)[::-1, ::-1].reshape(2, 2, channels, -1).swapaxes(2, 3)
+    images_gradient = _cpu_conv(((0, 0), (0, 0)), phases, _barrier(turned))
+    first = phases.transpose(3, 0, 1, 2)
+    rows = [first[:, :, 1 - s : 1 - s + height, 1 - t : 1 - t + width] for s in range(2) for t in range(2)]
+    products = lax.dot(jnp.stack(rows).reshape(16 * features, -1), images.reshape(-1, channels))
+    gradient = products.reshape(2, 2, 2, 2, features, channels).transpose(0, 1, 5, 2, 3, 4)
+    return images_gradient, jax.linear_transpose(_phase_kernels, kernel)(gradient)[0]
+
+
+_narrow_upsample_conv.defvjp(
+    lambda images, kernel: (_nine_products(images, kernel), (images, kernel)), _narrow_backward
+)
+
+
+def _phase_kernels(kernel: Array) -> Array:
+    """[3, 3, c, o] as the 2x2 kernels of the four phases, [2, 2, c, (a), (b), o]."""
+
+    def halves(w: Array) -> Array:  # rows 2i see w0 | w1 + w2, rows 2i + 1 see w0 + w1 | w2: [tap, ..., phase]
+        return jnp.stack([jnp.stack([w[0], w[0] + w[1]], -1), jnp.stack([w[1] + w[2], w[2]], -1)])
+
+    columns = halves(kernel.swapaxes(0, 1))  # [t, 3, c, o, b]
+    return halves(columns.swapaxes(0, 1)).transpose(0, 1, 2, 5, 4, 3)
 
 
 @jax.custom_vjp

@@ -28,7 +28,7 @@ class Conv3x3(nn.Module):
         # As Keras initializes.
         kernel = self.param("kernel", glorot_uniform, (3, 3, images.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        convolve: Callable[[Array, Array], Array] = kernels.upsample_conv3x3 if self.upsample else kernels.conv3x3
+        convolve: Callable[[Array, Array], Array] = kernels.upsample_conv3x3 if self.upsample else kernels.conv
         inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=self.dtype)
         convolved = convolve(inputs, weights)
         # The same numbers as pooling last, since neither a bias nor relu changes the order, on a quarter of the pixels.

@@ -60,19 +60,7 @@ def save(manager: ocp.CheckpointManager, step: int, states: Sequence[TrainState]
 def restore(
     manager: ocp.CheckpointManager, states: Sequence[TrainState], bests: Sequence[Best]
 ) -> tuple[int, list[TrainState], list[Best]]:
-    """Restores the newest checkpoint.
-
-    Args:
-        manager: the checkpoints.
-        states: states of the same shapes, whose placement on devices the restored ones take.
-        bests: likewise.
-
-    Returns:
-        The step, the states and the bests of the groups.
-
-    Raises:
-        InputError: the checkpoint is damaged or does not fit.
-    """
+    """The step, states and bests of the newest checkpoint, placed on devices like those given."""
 
     def target(item: Sequence[Any]) -> Any:
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _by_group(item))
@@ -84,11 +72,7 @@ def restore(
 
 
 def restore_arrays(manager: ocp.CheckpointManager, item: str) -> list[Any]:
-    """Restores one item of the newest checkpoint, a tree of NumPy arrays for each group, whatever devices saved it.
-
-    Raises:
-        InputError: the checkpoint is damaged.
-    """
+    """One item of the newest checkpoint: a tree of NumPy arrays for each group, whatever devices saved it."""
     with _damage_named(manager):
         shapes = manager.item_metadata(manager.latest_step())[item]
         if shapes is None or shapes.tree is None:

@@ -85,30 +85,23 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def load_config(path: Path) -> Config:
-    """The configuration of a run folder, checked.
-
-    Raises:
-        InputError: the folder holds no run, one of another schema, or its configuration is damaged.
-    """
+    """The configuration of a run folder, checked; InputError if there is none, or a damaged or older one."""
     try:
         fields = json.loads((path / CONFIG).read_text())
-        if not isinstance(fields, dict) or fields.get("schema") != SCHEMA or fields.get("prng") != rng.PRNG:
+        made_by = isinstance(fields, dict) and (fields.get("schema"), fields.get("prng"))
+        if made_by != (SCHEMA, rng.PRNG):
             raise InputError(
-                f"{path} was made by another version of jaxdae (schema {SCHEMA} and generator {rng.PRNG} are "
-                "supported); use that version, or train it again"
+                f"it was made by another version of jaxdae (schema {SCHEMA} and generator {rng.PRNG} are supported); "
+                "use that version, or train it again"
             )
         members = members_module.check_members([members_module.from_dict(member) for member in fields["members"]])
         return Config(members, check_loop(components.make(Loop, fields["loop"]), members), dict(fields["source"]))
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(
-            f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
-        ) from None
-    except InputError as error:
-        raise InputError(
-            str(error) if str(path) in str(error) else f"{path / CONFIG} cannot be read: {error}"
-        ) from None
+        wanted = f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
+        raise InputError(wanted) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path / CONFIG} cannot be read: {type(error).__name__}: {error}") from None
+        reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path / CONFIG} cannot be read: {reason}") from None
 
 
 def check_source(path: Path, source: dict[str, Any], data: ImageData) -> None:
@@ -118,11 +111,7 @@ def check_source(path: Path, source: dict[str, Any], data: ImageData) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; a last line that a crash cut short is left out.
-
-    Raises:
-        InputError: another line is damaged.
-    """
+    """The lines of a run's log, less a last one that a crash cut short; InputError if another is damaged."""
     log = path / METRICS
     if not log.exists():
         return []

@@ -59,13 +59,13 @@ def train(
     checked = check_members(members)
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), folder.describe_source(data))
     sources = _split(config, data)
-    path = None if out is None else Path(out)
-    if path:
-        folder.require_room(path, overwrite)
+    if out is None:
+        return _run_epochs(config, sources, _untrained(config), None, [], progress)
+    path = Path(out)
+    folder.require_room(path, overwrite)
     untrained = _untrained(config)  # fails, if the memory is too small, before anything is written
-    if path:
-        folder.make_room(path)
-        folder.write_config(path, config)
+    folder.make_room(path)
+    folder.write_config(path, config)
     return _run_epochs(config, sources, untrained, path, [], progress)
 
 
@@ -126,10 +126,7 @@ def _split(config: Config, data: ImageData) -> tuple[InMemory, InMemory]:
     return InMemory(data.train[:-holdout]), InMemory(data.train[-holdout:])
 
 
-Untrained = tuple[list[Group], list[TrainState], list[Best]]
-
-
-def _untrained(config: Config) -> Untrained:
+def _untrained(config: Config) -> tuple[list[Group], list[TrainState], list[Best]]:
     """The groups of a run, their untrained states and bests, on all devices."""
     groups = [Group(g.indices, parallel.replicate(g.members)) for g in training.group_members(config.members)]
     untrained = [training.initial_states(group.members, config.source["image"][-1]) for group in groups]
@@ -140,15 +137,14 @@ def _untrained(config: Config) -> Untrained:
 def _run_epochs(
     config: Config,
     sources: tuple[InMemory, InMemory],
-    untrained: Untrained,
+    untrained: tuple[list[Group], list[TrainState], list[Best]],
     path: Path | None,
     history: list[dict[str, Any]],
     progress: bool,
 ) -> Run:
     """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
     train_source, val_source = parallel.replicate(sources)
-    groups, states, bests = untrained
-    loop = config.loop
+    (groups, states, bests), loop = untrained, config.loop
     plan = Plan.of(train_source.examples, loop.batch_size, loop.chunk_steps)
 
     with contextlib.ExitStack() as stack:
@@ -187,8 +183,8 @@ def _run_epochs(
                 rates = [None] * len(groups)
             if path and (caught or finished):
                 checkpoints.save(manager, done, states, bests)
-            if path and caught:
-                raise Interrupted(caught[0], path)
+                if caught:
+                    raise Interrupted(caught[0], path)
     params, lowest = jax.device_get(([training.trained_params(state) for state in states], bests))
     return make_run(config, params, lowest, history, path)
 
@@ -229,11 +225,8 @@ def _finish_epoch(
 def _log_line(member: Member, index: int, epoch: int, numbers: Sequence[Any], rate: float | None) -> dict[str, Any]:
     names = (train_loss(member), f"val_{member.objective.loss}", "val_psnr")
     rounded = [round(float(value), 6) if math.isfinite(value) else None for value in numbers]
-    return (
-        {"epoch": epoch, "member": index, "noise_level": format_level(member.noise.level), "seed": member.seed}
-        | dict(zip(names, rounded, strict=True))
-        | {"images_per_second": rate and round(rate, 1)}
-    )
+    what = {"epoch": epoch, "member": index, "noise_level": format_level(member.noise.level), "seed": member.seed}
+    return what | dict(zip(names, rounded, strict=True)) | {"images_per_second": rate and round(rate, 1)}
 
 
 def _record(

@@ -57,11 +57,7 @@ class Run:
         return tuple(self.select())
 
     def select(self, members: Sequence[int] | None = None, weights: Weights = "last") -> list[Denoiser]:
-        """The denoisers of some members, by default of all, with their last or their best weights.
-
-        Raises:
-            InputError: a member does not exist.
-        """
+        """The denoisers of some members (default: all); InputError if one does not exist."""
         require_name("weights", weights, get_args(Weights))
         return [
             self._denoiser(self.index(i), weights) for i in (range(len(self.members)) if members is None else members)
@@ -75,11 +71,7 @@ class Run:
         return Denoiser(member.model, params, about)
 
     def index(self, member: int | None = None) -> int:
-        """A member's index, checked; by default of the one nearest level 0.5 with the lowest seed.
-
-        Raises:
-            InputError: it does not exist.
-        """
+        """A member's index, checked; by default of the one nearest level 0.5 with the lowest seed."""
         if member is None:
             return default_member(self.members)
         if not 0 <= member < len(self.members):
@@ -111,11 +103,7 @@ def make_run(
 
 
 def load_run(path: str | os.PathLike) -> Run:
-    """Loads a run, with its parameters as NumPy arrays, on any machine.
-
-    Raises:
-        InputError: the folder holds no run, or one without a checkpoint.
-    """
+    """Loads a run, with its parameters as NumPy arrays, on any machine; InputError if there is none to load."""
     path = Path(path)
     config = folder.load_config(path)
     with checkpoints.open_manager(path / folder.CHECKPOINTS) as manager:

@@ -68,12 +68,7 @@ class Plan(NamedTuple):
 
 
 def initial_states(members: Member, channels: int) -> tuple[TrainState, Best]:
-    """The untrained states of a group and, as nothing is known of them, an infinite best loss.
-
-    Args:
-        members: stacked.
-        channels: of the images.
-    """
+    """The untrained states of a group of stacked members and, as nothing is known yet, an infinite best loss."""
     with rng.pinned():
         return _initial_states(members, channels)
 
@@ -152,7 +147,8 @@ def _train_chunk_on_device(
     devices: int,
 ) -> tuple[TrainState, Array]:
     share = -(-plan.batch_size // devices)
-    padded_share = _round_up(share, parallel.images_at_once())
+    unit = parallel.images_at_once()
+    padded_share = share if share < unit else -(-share // unit) * unit
     slot = jax.lax.axis_index(parallel.AXIS) * share + jnp.arange(padded_share)
     mine = (jnp.arange(padded_share) < share) & (slot < plan.batch_size)
 
@@ -185,11 +181,6 @@ def make_examples(member: Member, source: Source, draws: Draws) -> Any:
         return member.objective.example(draws, source.take(draws, draws.index), member.noise)
 
     return jax.vmap(one, in_axes=(EACH,))(draws)
-
-
-def _round_up(count: int, unit: int) -> int:
-    """To a multiple of `unit`, unless it is smaller than that."""
-    return count if count < unit else -(-count // unit) * unit
 
 
 @jax.jit

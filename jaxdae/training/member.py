@@ -51,11 +51,7 @@ class Group(NamedTuple):
 
 
 def check_member(member: Member) -> Member:
-    """The member in its canonical form: every field checked, levels as pairs, numbers as floats.
-
-    Raises:
-        InputError: a value or a combination is not allowed.
-    """
+    """The member in canonical form (levels as pairs, numbers as floats); InputError for a value not allowed."""
     seed = member.seed
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise InputError(f"seed {seed!r} is not an integer from 0 to 4294967295")

@@ -88,13 +88,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"adadelta": Adadelta, "adam": Adam, "m
 
 
 def make_optimizer(optimizer: Optimizer, steps: int | None = None) -> optax.GradientTransformation:
-    """The optax transformation of a component.
-
-    Args:
-        optimizer: its numbers may be traced.
-        steps: optimizer steps of the whole run, over which a schedule stretches; not needed for a constant learning
-            rate or an initial state.
-    """
+    """The optax transformation of a component; `steps` are those of the run, over which a schedule stretches."""
     shape = _unit_schedule(optimizer.schedule, steps or 1)
     return optimizer.transformation(lambda step: optimizer.learning_rate * shape(step))
 

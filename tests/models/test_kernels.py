@@ -51,7 +51,7 @@ def assert_close(actual, expected):
 
 
 PAIRS = [
-    pytest.param(kernels.conv3x3, flax_conv, 1, id="plain"),
+    pytest.param(kernels.conv, flax_conv, 1, id="plain"),
     pytest.param(kernels.upsample_conv3x3, upsampled_flax_conv, 4, id="upsampled"),
 ]
 
@@ -71,14 +71,14 @@ def test_vmap_and_scan_over_images_and_kernels_equal_a_loop():
     stacked = tuple(map(np.stack, zip(*networks, strict=True)))
     looped = [compiled(flax_conv, *arrays) for arrays in networks]
     expected = [np.stack(parts) for parts in zip(*looped, strict=True)]
-    one = functools.partial(compiled, kernels.conv3x3)
+    one = functools.partial(compiled, kernels.conv)
     for mapped in (jax.vmap(one)(*stacked), lax.map(lambda arrays: one(*arrays), stacked)):
         assert_close(mapped, expected)
 
 
 def test_kernel_is_not_flipped():
     images, kernel = jnp.zeros((1, 3, 3, 1)).at[0, 1, 1, 0].set(1.0), jnp.arange(9.0).reshape(3, 3, 1, 1)
-    np.testing.assert_array_equal(kernels.conv3x3(images, kernel)[0, ..., 0], np.arange(9).reshape(3, 3)[::-1, ::-1])
+    np.testing.assert_array_equal(kernels.conv(images, kernel)[0, ..., 0], np.arange(9).reshape(3, 3)[::-1, ::-1])
 
 
 @functools.partial(jax.jit, static_argnums=0)
