@@ -138,13 +138,7 @@ def corrupt(
 def corrupt_batch(
     noise: Noise, draws: Draws, clean: Images
 ) -> tuple[Float[Array, "batch height width channel"], Float[Array, "batch"]]:
-    """The noisy images of a batch and their levels.
-
-    Args:
-        noise: checked (`check_noise`); its numbers may be traced.
-        draws: with one index for each image; seed and epoch are shared.
-        clean: on the [0, 1] scale.
-    """
+    """The noisy images of a batch, and their levels; `draws` has one seed, one epoch, and an index for each image."""
     noisy, levels = jax.vmap(noise.apply, in_axes=(EACH, 0))(draws, jnp.asarray(clean))
     return jnp.asarray(noisy), jnp.asarray(levels)
 

@@ -53,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
         # jaxlib says RESOURCE_EXHAUSTED where an array is made, INTERNAL where one that failed is used.
         if not isinstance(error, MemoryError) and not re.search("RESOURCE_EXHAUSTED|Out of memory", str(error)):
             raise
-        return _fail(f"the memory is too small for this ({_first_line(error)}); try a smaller --batch-size or --width")
+        reason = (str(error) or type(error).__name__).split("\n")[0][:150]
+        return _fail(f"the memory is too small for this ({reason}); try a smaller --batch-size or --width")
     except KeyboardInterrupt as stop:
         return _interrupted(stop)
 
@@ -61,10 +62,6 @@ def main(argv: Sequence[str]) -> int:
 def _fail(error: Any) -> int:
     print(f"jaxdae: {error}", file=sys.stderr)
     return 2
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).split("\n")[0][:150]
 
 
 def _interrupted(stop: KeyboardInterrupt) -> int:

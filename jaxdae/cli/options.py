@@ -178,11 +178,7 @@ def _truth(word: str) -> bool:
 
 
 def members_of(arguments: argparse.Namespace, base: Member) -> tuple[Member, ...]:
-    """The grid of the member options that were given, over a member that has the rest.
-
-    Raises:
-        InputError: an option applies to no chosen component, or a value is not allowed.
-    """
+    """The grid of the options that were given, over a member that has the rest; InputError for one that fits none."""
     axes: dict[str, Sequence[Any]] = {} if arguments.seed is None else {"seed": arguments.seed}
     for slot, kinds in KINDS.items():
         chosen = [getattr(base, slot)]

@@ -62,15 +62,12 @@ class ImageData:
 def load(
     name: str, *, manual_dir: str | os.PathLike | None = None, data_dir: str | os.PathLike | None = None
 ) -> ImageData:
-    """Loads a dataset.
+    """Loads a dataset: (example, height, width, channel) images for training and test.
 
     Args:
         name: one of `DATASETS`.
         manual_dir: a folder with files downloaded by hand, in `<manual_dir>/<name>/`; by default $JAXDAE_MANUAL_DIR.
         data_dir: where downloads are kept; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
-
-    Returns:
-        (example, height, width, channel) images for training and test.
 
     Raises:
         InputError: the name is not known, a file is damaged, or it is neither here nor can be fetched.

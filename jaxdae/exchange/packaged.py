@@ -49,7 +49,7 @@ def _load_packaged(path: Path) -> Denoiser:
     with np.load(path / "params.npz") as arrays:
         params = unflatten_dict({name: arrays[name] for name in arrays}, sep="/")
     module, noise = components.from_dict(saved.pop("model"), MODELS), check_noise(Noise(**saved.pop("noise")))
-    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+    tuples: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
     return Denoiser(module, params, About(noise, **tuples))
 
 

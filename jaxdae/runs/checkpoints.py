@@ -23,15 +23,7 @@ ITEMS = ("params", "best", "state")
 
 
 def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager:
-    """The checkpoints in a folder. Close it, or use it in a `with`.
-
-    Args:
-        folder: where they are.
-        keep: to write, the number that a save keeps, the newest; None to read, beside a run that may be writing.
-
-    Raises:
-        InputError: there is none to read.
-    """
+    """The checkpoints in a folder: to write, keeping the newest N, or to read. Close it, or use it in a `with`."""
     if keep is None:
         if newest_step(folder) is None:
             raise InputError(f"{folder} holds no checkpoint yet; continue the run with `jaxdae resume {folder.parent}`")
@@ -51,10 +43,8 @@ def newest_step(folder: Path) -> int | None:
 def save(manager: ocp.CheckpointManager, step: int, states: Sequence[TrainState], bests: Sequence[Best]) -> None:
     """Starts to save a checkpoint; the arrays may be donated as soon as this returns."""
     items = {"params": [trained_params(state) for state in states], "best": bests, "state": states}
-    manager.save(
-        step,
-        args=ocp.args.Composite(**{name: ocp.args.StandardSave(_by_group(item)) for name, item in items.items()}),
-    )
+    saved = {name: ocp.args.StandardSave(_by_group(item)) for name, item in items.items()}
+    manager.save(step, args=ocp.args.Composite(**saved))
 
 
 def restore(

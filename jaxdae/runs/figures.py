@@ -26,7 +26,7 @@ def write_figures(
     layer: str = "encoder_0",
     noise_level: float | None = None,
 ) -> list[Path]:
-    """Draws the loss curves of a run, noisy and denoised test images of one member, and its feature maps.
+    """Draws the loss curves, one member's noisy and denoised test images and its feature maps; returns the files.
 
     Args:
         run: with a folder.
@@ -35,9 +35,6 @@ def write_figures(
         weights: the member's last or best.
         layer: whose feature maps are drawn.
         noise_level: of the images; by default the member's own.
-
-    Returns:
-        The files.
 
     Raises:
         InputError: the member, the layer or the level does not exist.

@@ -155,7 +155,7 @@ def _run_epochs(
             if manager.latest_step() is not None:
                 done, states, bests = checkpoints.restore(manager, states, bests)
             history = _continue(path, config, history, done / (plan.chunks * len(groups)))
-        bar = stack.enter_context(_progress_bar(config, plan, done, groups, progress))
+        bar = stack.enter_context(_progress_bar(loop.epochs, plan, done, groups, progress))
         rates: list[float | None] = [None] * len(groups)
         started, images, losses = time.perf_counter(), 0, None
 
@@ -247,14 +247,12 @@ def _record(
     return history + lines
 
 
-def _progress_bar(config: Config, plan: Plan, done: int, groups: Sequence[Group], progress: bool) -> tqdm:
+def _progress_bar(epochs: int, plan: Plan, done: int, groups: Sequence[Group], progress: bool) -> tqdm:
     sizes = [len(group.indices) for group in groups]
-    before = itertools.islice(plan.turns_from(0, config.loop.epochs, len(groups)), done)
-    return tqdm(
-        total=config.loop.epochs * plan.examples * sum(sizes),
-        initial=sum(plan.examples_in(chunk) * sizes[g] for _, g, chunk in before),
-        unit=" images",
-        unit_scale=True,
-        disable=not progress,
-        dynamic_ncols=True,
+    before = itertools.islice(plan.turns_from(0, epochs, len(groups)), done)
+    taken, total = (
+        sum(plan.examples_in(chunk) * sizes[g] for _, g, chunk in before),
+        epochs * plan.examples * sum(sizes),
     )
+    look: dict[str, Any] = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
+    return tqdm(initial=taken, total=total, disable=not progress, **look)

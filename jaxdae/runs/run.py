@@ -59,9 +59,8 @@ class Run:
     def select(self, members: Sequence[int] | None = None, weights: Weights = "last") -> list[Denoiser]:
         """The denoisers of some members (default: all); InputError if one does not exist."""
         require_name("weights", weights, get_args(Weights))
-        return [
-            self._denoiser(self.index(i), weights) for i in (range(len(self.members)) if members is None else members)
-        ]
+        chosen = range(len(self.members)) if members is None else map(self.index, members)
+        return [self._denoiser(index, weights) for index in chosen]
 
     def _denoiser(self, index: int, weights: Weights) -> Denoiser:
         member = self.members[index]

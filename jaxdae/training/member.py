@@ -55,6 +55,9 @@ def check_member(member: Member) -> Member:
     seed = member.seed
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         raise InputError(f"seed {seed!r} is not an integer from 0 to 4294967295")
+    for slot, other in itertools.permutations(KINDS, 2):
+        if (component := getattr(member, slot)) and type(component) in (KINDS[other] or {"": Noise}).values():
+            raise InputError(f"{type(component).__name__} is the {other} of a member, not its {slot}; exchange them")
     noise = check_noise(member.noise)
     model, objective, optimizer = map(components.checked, (member.model, member.objective, member.optimizer))
     objective.check(noise, model)
@@ -62,11 +65,7 @@ def check_member(member: Member) -> Member:
 
 
 def check_members(members: Member | Sequence[Member], names: Sequence[str] = ()) -> tuple[Member, ...]:
-    """One or several members in their canonical form; `names` are for messages.
-
-    Raises:
-        InputError: there is none, one is not allowed, or two are equal.
-    """
+    """One or several members in canonical form; InputError, by their `names`, for one not allowed, or two equal."""
     members = (members,) if isinstance(members, Member) else tuple(members)
     if not members:
         raise InputError("there is no member to train; give at least one")

@@ -46,6 +46,7 @@ def test_a_checked_member_is_canonical():
         (Member(optimizer=SGD(schedule="one-cycle")), r"schedule 'one-cycle' is not known; did you mean one_cycle\?"),
         (Member(optimizer="adam"), "'adam' is not a component"),
         (Member(objective=Supervised), "Supervised is a class; give an instance"),
+        (Member(objective=Adam()), "Adam is the optimizer of a member, not its objective; exchange them"),
     ],
 )
 def test_a_bad_member_is_refused_in_one_sentence(member, sentence):
