@@ -69,7 +69,12 @@ def settings(component: Any) -> dict[str, Setting]:
     """The declared fields of a component, or of its class, by name; InputError if it is something else."""
     if not dataclasses.is_dataclass(component):
         raise InputError(f"{component!r} is not a component (noise, model, objective or optimizer)")
-    declared = {f.name: f.metadata["setting"] for f in dataclasses.fields(component) if "setting" in f.metadata}
+    fields = [f for f in dataclasses.fields(component) if "setting" in f.metadata or f.name not in ("parent", "name")]
+    for field in fields:
+        if "setting" not in field.metadata:
+            kind = getattr(component, "__name__", type(component).__name__)
+            raise InputError(f"declare the field {field.name} of {kind} by structure() or number()")
+    declared = {field.name: field.metadata["setting"] for field in fields}
     return {name: s._replace(name=name, flag=s.flag or name.replace("_", "-")) for name, s in declared.items()}
 
 

@@ -61,10 +61,7 @@ def ssim(denoised: Images, clean: Images) -> PerImage:
     """Structural similarity (Wang et al. 2004, eq. 13), mean over windows and channels.
 
     The window is 7x7 and uniform, (co)variances are unbiased, K1 = 0.01, K2 = 0.03 and only whole windows count: the
-    defaults of `skimage.metrics.structural_similarity` with `data_range=1`.
-
-    Raises:
-        ValueError: a side is shorter than the window.
+    defaults of `skimage.metrics.structural_similarity` with `data_range=1`. ValueError if a side is shorter than that.
     """
     if min(clean.shape[-3:-1]) < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW}x{SSIM_WINDOW} pixels, got {clean.shape[-3:-1]}")

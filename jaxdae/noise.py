@@ -119,7 +119,7 @@ class Noise:
 def corrupt(
     key: PRNGKey, clean: Image, level: Scalar, *, corruption: str = "gaussian", clip: bool = True
 ) -> Float[Array, "height width channel"]:
-    """Makes one clean image noisy.
+    """Makes one clean image noisy; its shape stays.
 
     Args:
         key: the draw.
@@ -127,9 +127,6 @@ def corrupt(
         level: the noise level, in the unit of the corruption; may be traced.
         corruption: a name in `CORRUPTIONS`.
         clip: clip the result to [0, 1].
-
-    Returns:
-        The noisy image, of the same shape.
     """
     noisy = CORRUPTIONS[corruption].function(key, clean, level)
     return jnp.clip(noisy, 0.0, 1.0) if clip else jnp.asarray(noisy)
@@ -159,10 +156,8 @@ def noisy_examples(
         index: the positions of the images in their dataset; by default the first ones.
 
     Returns:
-        The noisy images; beyond [0, 1] only if `noise.clip` is False.
-
-    Raises:
-        InputError: the noise or the type of the images is not allowed.
+        The noisy images; beyond [0, 1] only if `noise.clip` is False. InputError if the noise or the type of the images
+        is not allowed.
     """
     noise = check_noise(noise)
     with rng.pinned():

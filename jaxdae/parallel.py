@@ -57,7 +57,6 @@ def map_members(function: Callable[..., Any], *stacked: Any, at_once: int = 0) -
 
     By default in turn on a CPU, where vmap costs more (results/scaling/README.md); all at once on an accelerator.
     """
-    default = 1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0]
-    together = at_once or default
+    together = at_once or (1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0])
     # None for one: to trace the vmap of a single member takes a second.
     return jax.lax.map(lambda one: function(*one), stacked, batch_size=together if together > 1 else None)

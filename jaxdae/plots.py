@@ -36,11 +36,8 @@ def loss_curves(
 ) -> Figure:
     """Training (dotted) and validation (solid) loss over the epochs, one colour for each member.
 
-    Args:
-        history: the lines of a run's log. Members with different losses get a panel for each loss.
-        labels: a name for each member.
-        reference: rows with `epoch`, `train_bce` and `val_bce` (or `_mse`) of another run, drawn in grey.
-        reference_name: its name in the legend.
+    Losses of different kinds get a panel each. `reference`: lines with `epoch`, `train_bce` and `val_bce` (or another
+    loss) of another run, drawn in grey.
     """
     lines = [*history, *reference]
     losses = list(dict.fromkeys(name[6:] for line in lines for name in line if name.startswith("train_"))) or ["bce"]

@@ -10,6 +10,7 @@ from tiny import DATA, LOOP
 import jaxdae
 from jaxdae import models, noise, objectives
 from jaxdae.cli import options
+from jaxdae.runs.figures import write_figures
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs/extending.md").read_text(), re.DOTALL)
 SETTINGS = dict(LOOP, epochs=1)
@@ -46,12 +47,8 @@ def test_a_corruption(stripes):
 
 @pytest.mark.slow
 def test_a_model_and_an_objective(monkeypatch, tmp_path):
-    from jaxdae.models import autoencoder
-
-    plain = defined("Plain", {**vars(autoencoder), "__name__": "jaxdae.models.plain"})
-    charbonnier = defined(
-        "Charbonnier", {**vars(objectives), "jnp": objectives.jnp, "number": jaxdae.components.number}
-    )
+    plain = defined("Plain", {"__name__": "jaxdae.models.plain"})
+    charbonnier = defined("Charbonnier", {"__name__": "jaxdae.objectives.charbonnier"})
     monkeypatch.setitem(models.MODELS, "plain", plain)
     monkeypatch.setitem(objectives.OBJECTIVES, "charbonnier", charbonnier)
     members = parsed("--models", "autoencoder", "plain", "--objectives", "charbonnier", "--predictions", "residual",
@@ -62,6 +59,8 @@ def test_a_model_and_an_objective(monkeypatch, tmp_path):
     assert all(np.isfinite(line["val_charbonnier"]) for line in run.history)
     rows = jaxdae.evaluate(again.denoisers, DATA.test)
     assert [row["member"] for row in rows] == ["identity", 0, 1]
+    drawn = [path.name for path in write_figures(again, DATA, member=1)]
+    assert drawn == ["loss.png", "noisy.png", "denoised.png", "features_last.png"]
     large = np.random.default_rng(0).random((1, 300, 20, 1), np.float32)  # in tiles, without seams
     denoiser = again.denoisers[1]
     np.testing.assert_allclose(denoiser(large), denoiser.apply(large), atol=1e-5)

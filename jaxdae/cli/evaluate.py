@@ -31,5 +31,11 @@ def run(words: Sequence[str]) -> int:
         denoisers, data.test, arguments.test_levels,
         corruption=arguments.test_corruption, members=members, seed=trained.loop.evaluation_seed,
     )  # fmt: skip
-    print(json.dumps(rows, indent=1)) if arguments.json else print_table(rows)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print(
+            *dict.fromkeys(denoisers[row["member"]].about.origin for row in rows if row["seed"] is not None), sep="\n"
+        )
+        print_table(rows)
     return 0

@@ -1,7 +1,7 @@
 """Options of the command line, generated from the fields that components declare."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -127,7 +127,10 @@ def add_member_options(parser: Parser, common: Any) -> None:
             names = f"{' or '.join(kinds)} (default: {next(iter(kinds))})"
             group.add_argument(*_flags(slot), dest=slot, nargs="+", metavar="NAME", help=names)
         for path, settings in _fields(slot).items():
-            _add_field(common if settings[0][1].flag in COMMON else group, path, settings)
+            try:
+                _add_field(common if settings[0][1].flag in COMMON else group, path, settings)
+            except argparse.ArgumentError as error:
+                raise InputError(f"field {path} needs another name, its option is taken ({error})") from None
 
 
 def _fields(slot: str) -> dict[str, list[tuple[str, Setting]]]:
@@ -142,12 +145,10 @@ def _fields(slot: str) -> dict[str, list[tuple[str, Setting]]]:
 
 def _add_field(group: Any, path: str, settings: list[tuple[str, Setting]]) -> None:
     setting = settings[0][1]
-    defaults = {kind: setting.default for kind, setting in settings}
-    same = len(set(map(str, defaults.values()))) == 1
-    default = _shown(setting.default) if same else ", ".join(f"{kind} {_shown(v)}" for kind, v in defaults.items())
-    whose = "" if same and len(settings) == len(KINDS[path.split(".")[0]] or [0]) else "/".join(defaults) + ": "
+    texts = _by_value(settings, len(KINDS[path.split(".")[0]] or [""]), lambda setting: setting.help)
+    defaults = _by_value(settings, len(settings), _default)
     choices = "" if setting.choices is None else f": {', '.join(setting.choices)}"
-    text = f"{whose}{setting.help}{choices} (default: {default})".replace("%", "%%")
+    text = f"{texts}{choices} (default: {defaults})".replace("%", "%%")
     if setting.type is bool:
         group.add_argument(f"--{setting.flag}", dest=path, nargs="*", type=_truth, metavar="true|false", help=text)
         group.add_argument(f"--no-{setting.flag}", dest=path, action="store_const", const=[False],
@@ -158,7 +159,18 @@ def _add_field(group: Any, path: str, settings: list[tuple[str, Setting]]) -> No
     group.add_argument(*_flags(setting.flag), dest=path, nargs="+", type=kind, metavar=metavar, help=text)
 
 
-def _shown(default: Any) -> str:
+def _by_value(settings: list[tuple[str, Setting]], everyone: int, shown: Callable[[Setting], str]) -> str:
+    """What is shown of the settings of one name: once, if it is the same for all kinds, else with the kinds' names."""
+    kinds: dict[str, list[str]] = {}
+    for kind, setting in settings:
+        kinds.setdefault(shown(setting), []).append(kind)
+    if len(kinds) == 1 and len(settings) == everyone:
+        return next(iter(kinds))
+    return "; ".join(f"{'/'.join(named)}: {text}" for text, named in kinds.items())
+
+
+def _default(setting: Setting) -> str:
+    default = setting.default
     if isinstance(default, tuple):
         return format_level(default)
     if default is None or isinstance(default, bool):

@@ -13,7 +13,7 @@ def run(words: Sequence[str]) -> int:
     """Draws and names the files."""
     parser = options.Parser("plot", DESCRIPTION, "run")
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--layer", default="encoder_0", metavar="NAME", help="of the feature maps (default: encoder_0)")
+    parser.add_argument("--layer", metavar="NAME", help="of the feature maps (default: encoder_0, or the first)")
     parser.add_argument("--noise-level", type=float, metavar="LEVEL", help="of the images (default: the member's own)")
     options.add_member_choice(parser)
     options.add_data_options(parser)

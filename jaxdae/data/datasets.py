@@ -69,8 +69,7 @@ def load(
         manual_dir: a folder with files downloaded by hand, in `<manual_dir>/<name>/`; by default $JAXDAE_MANUAL_DIR.
         data_dir: where downloads are kept; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
-    Raises:
-        InputError: the name is not known, a file is damaged, or it is neither here nor can be fetched.
+    InputError if the name is not known, a file is damaged, or it is neither here nor can be fetched.
     """
     require_name("dataset", name, DATASETS)
     if name == "digits":

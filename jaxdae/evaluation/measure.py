@@ -40,14 +40,12 @@ def measure(
         noise: the corruption and the clipping; its own level is not used.
         levels: the noise levels, in the unit of the corruption.
         seed: of the noise.
-        members_at_once: as in `training.train_chunk`.
+        members_at_once: as in `train_chunk`.
 
     Returns:
         `bce` (nats), `mse`, `psnr` (dB) and `ssim` of every image for the denoisers, and for the noisy images
         themselves. Images are clamped to [0, 1] first; a network that predicts logits is scored by them in BCE.
-
-    Raises:
-        InputError: the noise, a level or the type of the images is not allowed.
+        InputError if the noise, a level or the type of the images is not allowed.
     """
     if not len(levels):
         raise InputError("there is no test level; give at least one")
@@ -126,10 +124,8 @@ def evaluate(
     Returns:
         Rows with `member` (its position, or "identity"), `noise_level` and `seed` of its training (None for the
         identity), `test_corruption`, `test_level`, `bce`, `mse`, `psnr` and `ssim`. A mean that is not finite is None,
-        as JSON has no such number.
-
-    Raises:
-        InputError: a level or the corruption is not allowed, or a position does not exist.
+        as JSON has no such number. InputError if a level or the corruption is not allowed, or a position does not
+        exist.
     """
     chosen = range(len(denoisers)) if members is None else members
     for index in chosen:

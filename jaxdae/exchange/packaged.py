@@ -26,22 +26,17 @@ HOME = Path(str(resources.files("jaxdae"))) / "exchange"
 
 
 def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
-    """A denoiser that comes with the package, or one of a run folder.
+    """A denoiser that comes with the package ("digits": MNIST, Gaussian noise of level 0.5), or one of a run folder.
 
-    Args:
-        name_or_path: "digits" (MNIST, Gaussian noise of level 0.5), or a run folder, of which it is the member nearest
-            level 0.5 with the lowest seed, with its last weights (`load_run(path).select()` gives the others).
-
-    Raises:
-        InputError: it is neither, or the run has no checkpoint.
+    Of a run it is the member nearest level 0.5 with the lowest seed, with its last weights; `load_run(path).select()`
+    gives the others. InputError if it is neither, or the run has no checkpoint.
     """
     if str(name_or_path) in PACKAGED:
         return _load_packaged(HOME / str(name_or_path))
     path = Path(name_or_path)
     if not (path / folder.CONFIG).exists():
         raise InputError(f"{path} is neither a run folder nor a packaged denoiser ({', '.join(PACKAGED)})")
-    run = load_run(path)
-    return run.select([run.index()])[0]
+    return (run := load_run(path)).select([run.index()])[0]
 
 
 def _load_packaged(path: Path) -> Denoiser:

@@ -16,7 +16,7 @@ from jaxdae.runs.files import atomic
 def denoise_pictures(
     denoiser: Denoiser, inputs: Sequence[Path], out: Path, *, invert: bool = False, add_noise: float | None = None
 ) -> Iterator[str]:
-    """Denoises picture files, one after the other.
+    """Denoises picture files and those in folders; yields lines to print: what is used, then each path once written.
 
     Args:
         denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones.
@@ -24,9 +24,6 @@ def denoise_pictures(
         out: the folder of the results.
         invert: denoise the negative.
         add_noise: add the denoiser's own kind of noise at this level first.
-
-    Yields:
-        Lines to print: what is used, then each result's path once it is written.
 
     Raises:
         InputError: a picture or the level cannot be used; before anything is written.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxdae.errors import InputError
 from jaxdae.models.autoencoder import ConvAutoencoder
 from jaxdae.types import PRNGKey
 
@@ -22,8 +23,10 @@ MODELS: dict[str, type[nn.Module]] = {"autoencoder": ConvAutoencoder}
 
 def initialize(key: PRNGKey, model: Any, channels: int) -> dict:
     """The initial parameters of a network for images of so many channels."""
-    side = model.multiple
-    return model.init(key, jnp.zeros((1, side, side, channels)), jnp.zeros(()))["params"]
+    variables = model.init(key, jnp.zeros((1, model.multiple, model.multiple, channels)), jnp.zeros(1))
+    if extra := set(variables) - {"params", "intermediates"}:
+        raise InputError(f"{type(model).__name__} has {', '.join(extra)}; a network may have parameters only")
+    return variables["params"]
 
 
 def count_parameters(params: Any) -> int:

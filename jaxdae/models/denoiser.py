@@ -66,16 +66,14 @@ class Denoiser:
 
         Returns:
             The denoised images, of the same shape and scale (which the predictions image and residual may leave).
-
-        Raises:
-            InputError: the images have another shape, type, range or number of channels.
+            InputError if the images have another shape, type, range or number of channels.
         """
         images = self._checked(noisy)
         with rng.pinned():
             return _denoise_tiled(self.params, images, self.module, level)
 
     def layers(self, noisy: Images) -> dict[str, Float[Array, "batch rows columns feature"]]:
-        """The output of each hidden layer (encoder_0 .. decoder_0 ..) for small images on the [0, 1] scale."""
+        """What the network sows of its hidden layers (encoder_0 .. decoder_0 ..) for images on the [0, 1] scale."""
         with rng.pinned():
             return _sown_layers(self.params, jnp.asarray(noisy), self.module)
 
@@ -103,7 +101,7 @@ class Denoiser:
 @functools.partial(jax.jit, static_argnames="module")
 def _sown_layers(params: Any, noisy: Array, module: Any) -> dict[str, Array]:
     _, sown = module.apply({"params": params}, noisy, None, mutable="intermediates")
-    return sown["intermediates"]["layers"][0]
+    return sown["intermediates"]["layers"][0] if sown else {}
 
 
 def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, level: Any) -> np.ndarray:

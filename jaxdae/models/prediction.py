@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxdae.errors import InputError
 from jaxdae.types import Images, PerImage, Scalar
 
 PREDICTIONS = ("logits", "image", "residual")
@@ -28,4 +29,7 @@ class Prediction(NamedTuple):
 
 def predict(module: nn.Module, params: Any, images: Images, level: PerImage | Scalar | None = None) -> Prediction:
     """The prediction of a network for noisy images on the [0, 1] scale and, if it takes one, their noise level."""
-    return Prediction(module.apply({"params": params}, images, level), module.prediction)  # type: ignore[arg-type]
+    output: Any = module.apply({"params": params}, images, level)
+    if output.shape != images.shape:
+        raise InputError(f"{type(module).__name__} made {output.shape} of {images.shape}; it must keep images' shape")
+    return Prediction(output, module.prediction)

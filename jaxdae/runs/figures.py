@@ -23,21 +23,13 @@ def write_figures(
     *,
     member: int | None = None,
     weights: Weights = "last",
-    layer: str = "encoder_0",
+    layer: str | None = None,
     noise_level: float | None = None,
 ) -> list[Path]:
     """Draws the loss curves, one member's noisy and denoised test images and its feature maps; returns the files.
 
-    Args:
-        run: with a folder.
-        data: of which the first test images are shown.
-        member: an index, by default the one nearest level 0.5 with the lowest seed.
-        weights: the member's last or best.
-        layer: whose feature maps are drawn.
-        noise_level: of the images; by default the member's own.
-
-    Raises:
-        InputError: the member, the layer or the level does not exist.
+    By default the member is the one nearest level 0.5 with the lowest seed, the layer encoder_0 (or another: a network
+    may show none), and the noise level the member's own. InputError if one of them does not exist.
     """
     index = run.index(member)
     [denoiser] = run.select([index], weights)
@@ -45,13 +37,15 @@ def write_figures(
     noise = denoiser.about.noise.replace(level=level)  # type: ignore[attr-defined]
     noisy = np.asarray(noisy_examples(data.test[:10], noise, seed=run.loop.evaluation_seed))
     layers = jax.device_get(denoiser.layers(noisy))
-    require_name("layer", layer, layers)
+    layer = layer or next(iter(sorted(layers, key="encoder_0".__ne__)), None)
     drawn: dict[str, Figure] = {
         "loss": plots.loss_curves(run.history, run.labels),
         "noisy": plots.noisy_digits(noisy),
         "denoised": plots.noisy_denoised_clean(noisy, denoiser(noisy), data.test[:10].astype(np.float32) / 255),
-        f"features_{layer}": plots.feature_maps(noisy[0], layers[layer][0], layer=layer),
     }
+    if layer is not None:
+        require_name("layer", layer, layers)
+        drawn[f"features_{layer}"] = plots.feature_maps(noisy[0], layers[layer][0], layer=layer)
     assert run.path
     return save_figures(run.path / folder.FIGURES, drawn)
 

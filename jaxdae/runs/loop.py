@@ -46,11 +46,7 @@ def train(
         data: the images (`load`).
         out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
         overwrite: replace the run that is in `out`.
-        progress: show a progress bar.
         **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
-
-    Returns:
-        The trained members.
 
     Raises:
         InputError: a setting is not allowed, the data does not fit, or `out` is in use.
@@ -78,10 +74,6 @@ def resume(
         path: the run folder.
         data: the images; by default those of the run's dataset.
         epochs: a new total of epochs; by default the run's own.
-        progress: show a progress bar.
-
-    Returns:
-        The trained members.
 
     Raises:
         InputError: there is no run, it already has more epochs, or a schedule has an end.

@@ -4,6 +4,7 @@ Members of equal treedef form a group: stacked, they train in one compiled progr
 the list, everywhere.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -60,6 +61,10 @@ def check_member(member: Member) -> Member:
             raise InputError(f"{type(component).__name__} is the {other} of a member, not its {slot}; exchange them")
     noise = check_noise(member.noise)
     model, objective, optimizer = map(components.checked, (member.model, member.objective, member.optimizer))
+    for component, contract in ((model, ("prediction", "multiple", "reach")), (objective, ("loss",))):
+        for name in contract:
+            if not hasattr(component, name):
+                raise InputError(f"{type(component).__name__} does not say its {name} (docs/extending.md)")
     objective.check(noise, model)
     return Member(int(seed), noise, model, objective, optimizer)
 
@@ -91,11 +96,8 @@ def grid(member: Member, axes: Mapping[str, Sequence[Any]]) -> tuple[Member, ...
 
     Returns:
         The members in a fixed order, whatever the order of `axes`: by model, objective, noise as a whole or its
-        corruption, other numbers, level, and seed fastest. A field that only some of the components have
-        varies those that have it.
-
-    Raises:
-        InputError: no component has a field, or a combination is not allowed (which one is said).
+        corruption, other numbers, level, and seed fastest. A field that only some of the components have varies those
+        that have it. InputError if no component has a field, or a combination is not allowed (which one is said).
     """
     cells: list[tuple[Member, dict[str, Any]]] = [(member, {})]
     for path in sorted(axes, key=lambda path: (_rank(path), "." in path, path)):
@@ -111,8 +113,12 @@ def grid(member: Member, axes: Mapping[str, Sequence[Any]]) -> tuple[Member, ...
             for cell, chosen in cells
             for value in (values if _has(cell, path) else [None])
         ]
-    names = ["the cell " + ", ".join(f"{path} {value!r}" for path, value in chosen.items()) for _, chosen in cells]
+    names = ["the cell " + ", ".join(f"{path} {_shown(value)}" for path, value in found.items()) for _, found in cells]
     return check_members([cell for cell, _ in cells], names)
+
+
+def _shown(value: Any) -> str:
+    return type(value).__name__ if dataclasses.is_dataclass(value) else repr(value)
 
 
 def _rank(path: str) -> int:

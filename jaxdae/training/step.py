@@ -11,6 +11,7 @@ from flax import struct
 from jaxtyping import Array, Bool, Float
 
 from jaxdae import parallel
+from jaxdae.errors import InputError
 from jaxdae.models.prediction import predict
 from jaxdae.objectives import Example
 from jaxdae.rng import Draws
@@ -46,22 +47,21 @@ def train_step(
     """One optimizer step on the mean loss of a batch.
 
     Args:
-        state: the member before the step.
+        state: the member before the step, which is returned, marked, if the loss or the gradient is not finite.
         example: the batch.
         draws: the named draws of its examples.
         count: 1 for an example, 0 for padding. A batch of padding alone changes nothing.
         member: what is trained; its numbers may be traced.
         steps: optimizer steps of the whole run, for a schedule.
         axis: the mesh axis over which the batch is divided, where it is.
-
-    Returns:
-        The member after the step. If the loss or the gradient is not finite, the member before it, marked as such.
     """
 
     def loss_sum(params: Any, example: Example, index: Array, count: Array) -> Array:
         losses = member.objective.losses(
             functools.partial(predict, member.model, params), example, draws._replace(index=index)
         )
+        if losses.shape != count.shape:
+            raise InputError(f"{type(member.objective).__name__} gave losses of shape {losses.shape}, not one an image")
         return jnp.sum(count * losses)
 
     sums = (*_sum_over_parts(jax.value_and_grad(loss_sum), state.params, (example, draws.index, count)), count.sum())

@@ -1,12 +1,6 @@
-"""Objectives: what a network is trained to do with an example.
+"""The target is the clean image."""
 
-An objective is a component with three pure functions: `example` makes one training example by its named draws,
-`losses` compares a batch of them with the network's predictions, `check` refuses combinations that cannot work. Each
-image's loss is its (weighted) mean over pixels and channels; the step averages over images.
-"""
-
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
@@ -16,26 +10,9 @@ from jaxdae import metrics
 from jaxdae.components import structure
 from jaxdae.data.source import Sample
 from jaxdae.errors import InputError
-from jaxdae.models.prediction import Prediction
 from jaxdae.noise import Noise
+from jaxdae.objectives.example import Example, Predict
 from jaxdae.rng import Draws
-from jaxdae.types import Image, Images, PerImage, Scalar
-
-Predict = Callable[[Any, Any], Prediction]
-"""(input images, their noise levels) -> what the network predicts."""
-
-
-class Example(NamedTuple):
-    """One training example, or a batch of them."""
-
-    input: Image | Images
-    """The network's input."""
-    target: Image | Images
-    """Compared with the prediction; on the [0, 1] scale if the loss is BCE."""
-    weight: Image | Images | None
-    """Weight of every pixel's loss; None for equal ones."""
-    level: Scalar | PerImage
-    """The noise level of the input."""
 
 
 @struct.dataclass
@@ -63,6 +40,3 @@ class Supervised:
         if self.loss == "bce":
             return jnp.asarray(metrics.bce_from_logits(prediction.output, example.target, example.weight))
         return jnp.asarray(metrics.mse(prediction.image, example.target, example.weight))
-
-
-OBJECTIVES: dict[str, type] = {"supervised": Supervised}
