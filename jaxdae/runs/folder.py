@@ -33,9 +33,7 @@ class Loop:
     batch_size: int = structure(128, "images per optimizer step", at_least=1)
     holdout: int = structure(0, "validate on the last N training images, left out of training; 0: on the test images")
     evaluation_seed: int = structure(0, "seed of the noise of validation and evaluation, the same for every member")
-    chunk_steps: int = structure(
-        32, "optimizer steps between two looks at the clock, the keyboard and the loss (at most)", at_least=1
-    )
+    chunk_steps: int = structure(32, "most optimizer steps between looks at the clock, keyboard and loss", at_least=1)
     members_at_once: int = structure(
         0, "members that step together, a divisor of every group's size; 0: one on a CPU, all on an accelerator"
     )

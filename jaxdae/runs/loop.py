@@ -46,6 +46,7 @@ def train(
         data: the images (`load`).
         out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
         overwrite: replace the run that is in `out`.
+        progress: show a progress bar.
         **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
 
     Raises:
@@ -74,6 +75,7 @@ def resume(
         path: the run folder.
         data: the images; by default those of the run's dataset.
         epochs: a new total of epochs; by default the run's own.
+        progress: show a progress bar.
 
     Raises:
         InputError: there is no run, it already has more epochs, or a schedule has an end.
