@@ -41,8 +41,12 @@ class Job:
     """Members that step together (jaxdae only); 0 for jaxdae's default."""
     devices: int = 0
     """CPU devices (jaxdae only); 0 for all cores."""
+    model: str = "autoencoder"
+    """The network: that of the classic experiment, or one of `NETWORKS` (jaxdae and PyTorch only)."""
 
 
+NETWORKS: dict[str, dict[str, Any]] = {"unet": {"width": 32}, "large unet": {"width": 64}, "dncnn": {"width": 32}}
+"""Networks by name, with their width; trained on squared errors by Adam."""
 KERAS = "Keras on TensorFlow"
 
 Turns = dict[str, Callable[[], Any]]
@@ -63,7 +67,11 @@ def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
     from jaxdae.data.source import InMemory
     from jaxdae.models.denoiser import About
 
-    grid = jaxdae.grid(jaxdae.Member(noise=jaxdae.Noise(redraw=False)), {"seed": range(job.members)})
+    member = jaxdae.Member(noise=jaxdae.Noise(redraw=False))
+    if job.model != "autoencoder":
+        network = jaxdae.DnCNN if job.model == "dncnn" else jaxdae.UNet
+        member = member.replace(model=network(**NETWORKS[job.model]), optimizer=jaxdae.Adam())  # type: ignore[attr-defined]
+    grid = jaxdae.grid(member, {"seed": range(job.members)})
     source, members = parallel.replicate((InMemory(clean[: job.steps * job.batch]), training.stack(grid)))
     plan = training.Plan.of(source.examples, job.batch, job.steps)
     states, best = parallel.replicate(training.initial_states(members, channels=1))
@@ -168,13 +176,13 @@ def torch_contestant(channels_last: bool, bfloat16: bool) -> Callable[[np.ndarra
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        model = nn.Sequential(
-            *(m for i in (1, 32) for m in (nn.Conv2d(i, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))),
-            *(m for _ in range(2) for m in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))),
-            nn.Conv2d(32, 1, 3, padding=1),
-        ).to(memory_format=layout)
-        optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
-        loss = nn.BCEWithLogitsLoss()
+        classic = job.model == "autoencoder"
+        model = (torch_autoencoder(nn) if classic else torch_network(job.model)).to(memory_format=layout)
+        if classic:
+            optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0, rho=0.95, eps=1e-7)
+        else:
+            optimizer = torch.optim.Adam(model.parameters())
+        loss = nn.BCEWithLogitsLoss() if classic else nn.MSELoss()
         x = torch.from_numpy(noisy).permute(0, 3, 1, 2).contiguous(memory_format=layout)
         y = torch.from_numpy(clean.astype(np.float32) / 255).permute(0, 3, 1, 2).contiguous(memory_format=layout)
         narrow = (lambda: torch.autocast("cpu", torch.bfloat16)) if bfloat16 else contextlib.nullcontext
@@ -190,11 +198,63 @@ def torch_contestant(channels_last: bool, bfloat16: bool) -> Callable[[np.ndarra
         def predict() -> None:
             with torch.inference_mode(), narrow():
                 for i in range(0, len(x), 1000):
-                    torch.sigmoid(model(x[i : i + 1000]))
+                    predicted = model(x[i : i + 1000])
+                    torch.sigmoid(predicted) if classic else predicted
 
         return {"train": train, "predict": predict}
 
     return make
+
+
+def torch_autoencoder(nn: Any) -> Any:
+    """The classic network."""
+    return nn.Sequential(
+        *(m for i in (1, 32) for m in (nn.Conv2d(i, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))),
+        *(m for _ in range(2) for m in (nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=2))),
+        nn.Conv2d(32, 1, 3, padding=1),
+    )
+
+
+def torch_network(name: str) -> Any:
+    """`jaxdae.UNet` of depth 2 or `jaxdae.DnCNN` of depth 8, with the same parameters, predicting a residual."""
+    import torch
+    from torch import nn
+
+    width = NETWORKS[name]["width"]
+
+    class DnCNN(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            hidden = [m for i in [1] + [width] * 6 for m in (nn.Conv2d(i, width, 3, padding=1), nn.ReLU())]
+            self.layers = nn.Sequential(*hidden, nn.Conv2d(width, 1, 3, padding=1))
+
+        def forward(self, x: Any) -> Any:
+            return x + self.layers(x)
+
+    class UNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = [width, 2 * width, 4 * width]
+            self.encoder = nn.ModuleList(
+                nn.Conv2d(i, o, 3, padding=1) for i, o in zip([1, *sizes[1:]], sizes, strict=True)
+            )
+            self.down = nn.ModuleList(nn.Conv2d(i, 2 * i, 2, 2) for i in sizes[:2])
+            self.up = nn.ModuleList(nn.ConvTranspose2d(2 * o, o, 2, 2) for o in sizes[:2])
+            self.decoder = nn.ModuleList(nn.Conv2d(2 * o, o, 3, padding=1) for o in sizes[:2])
+            self.output = nn.Conv2d(width, 1, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            skips = []
+            hidden = x
+            for encode, down in zip(self.encoder, self.down, strict=False):
+                skips.append(torch.relu(encode(hidden)))
+                hidden = down(skips[-1])
+            hidden = torch.relu(self.encoder[2](hidden))
+            for i in (1, 0):
+                hidden = torch.relu(self.decoder[i](torch.cat([self.up[i](hidden), skips[i]], 1)))
+            return x + self.output(hidden)
+
+    return DnCNN() if name == "dncnn" else UNet()
 
 
 CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, Job], Turns]] = {

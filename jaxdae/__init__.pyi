@@ -13,8 +13,11 @@ from .evaluation import evaluate as evaluate
 from .exchange import load_denoiser as load_denoiser
 from .models.autoencoder import ConvAutoencoder as ConvAutoencoder
 from .models.denoiser import Denoiser as Denoiser
+from .models.dncnn import DnCNN as DnCNN
+from .models.unet import UNet as UNet
 from .noise import Noise as Noise
 from .noise import noisy_examples as noisy_examples
+from .objectives import Noise2Noise as Noise2Noise
 from .objectives import Supervised as Supervised
 from .runs import Interrupted as Interrupted
 from .runs import Loop as Loop
@@ -28,6 +31,7 @@ from .training import grid as grid
 from .training.optimizers import SGD as SGD
 from .training.optimizers import Adadelta as Adadelta
 from .training.optimizers import Adam as Adam
+from .training.optimizers import AdamW as AdamW
 from .training.optimizers import Muon as Muon
 
 __version__: str

@@ -30,15 +30,23 @@ class Setting(NamedTuple):
     above: bool
     """Whether `low` itself is excluded."""
     below: float
+    each: str | None = None
+    """The field that says how many values make a tuple of them; one value stands for as many equal ones."""
+    unset: str = ""
+    """What None stands for, in words."""
 
     def checked(self, value: Any) -> Any:
         """The value in its canonical type; InputError if it has another type or is out of bounds."""
         words = self.name.replace("_", " ")
+        if self.each and isinstance(value, (list, tuple)):
+            return tuple(map(self.checked, value))
+        if value is None and self.default is None:
+            return None
         if self.choices is not None:
             require_name(words, value, self.choices)
         elif self.type is bool and not isinstance(value, bool):
             raise InputError(f"{words} {value!r} is neither true nor false")
-        if (value is None and self.default is None) or self.type not in (int, float):
+        if self.type not in (int, float):
             return value
         kind = numbers.Integral if self.type is int else numbers.Real  # NumPy's scalars too
         inside = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
@@ -50,10 +58,18 @@ class Setting(NamedTuple):
 
 
 def structure(
-    default: Any, help: str, *, choices: Collection[str] | None = None, at_least: int = 0, below: float = math.inf
+    default: Any,
+    help: str,
+    *,
+    choices: Collection[str] | None = None,
+    at_least: int = 0,
+    below: float = math.inf,
+    each: str | None = None,
+    unset: str = "",
 ) -> Any:
-    """A field that is a part of the treedef: a name, a switch or a size."""
-    setting = Setting("", type(default), default, help, "", choices, at_least, False, below)
+    """A field that is a part of the treedef: a name, a switch or a size, or a tuple of sizes (`each`)."""
+    kind = str if default is None else type(default)
+    setting = Setting("", kind, default, help, "", choices, at_least, False, below, each, unset)
     return dataclasses.field(default=default, metadata={"pytree_node": False, "setting": setting})
 
 
@@ -82,7 +98,12 @@ def checked(component: Any) -> Any:
     """The component with every field checked and in its canonical type; InputError if a value is not allowed."""
     if isinstance(component, type):
         raise InputError(f"{component.__name__} is a class; give an instance, {component.__name__}()")
-    return replace(component, {name: s.checked(getattr(component, name)) for name, s in settings(component).items()})
+    values = {name: setting.checked(getattr(component, name)) for name, setting in settings(component).items()}
+    for name, value in values.items():
+        each = settings(component)[name].each
+        if each and isinstance(value, tuple) and len(value) != values[each]:
+            raise InputError(f"{name} {value} has {len(value)} values, but {each} is {values[each]}")
+    return replace(component, values)
 
 
 def replace(component: Any, values: Mapping[str, Any]) -> Any:
@@ -108,7 +129,7 @@ def make(component: type, values: Mapping[str, Any]) -> Any:
     """A component of those values; InputError if a field is not known."""
     for name in values:
         require_name(f"field of {component.__name__}", name, settings(component))
-    return component(**values)
+    return component(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def kind_of(component: Any, kinds: Mapping[str, type]) -> str:

@@ -83,14 +83,16 @@ class Corruption(NamedTuple):
     function: Callable[[PRNGKey, Image, Scalar], Image]
     unit: str
     highest: float = math.inf
+    unbiased: bool = True
+    """Whether the mean over draws is the clean image, before clipping."""
 
 
 CORRUPTIONS: dict[str, Corruption] = {
     "gaussian": Corruption(gaussian, "standard deviation"),
     "uniform": Corruption(uniform, "half-width"),
     "speckle": Corruption(speckle, "standard deviation over signal"),
-    "salt_and_pepper": Corruption(salt_and_pepper, "fraction of pixels", highest=1.0),
-    "masking": Corruption(masking, "fraction of pixels", highest=1.0),
+    "salt_and_pepper": Corruption(salt_and_pepper, "fraction of pixels", highest=1.0, unbiased=False),
+    "masking": Corruption(masking, "fraction of pixels", highest=1.0, unbiased=False),
     "poisson": Corruption(poisson, "1 / sqrt(peak count)"),
 }
 
@@ -109,11 +111,11 @@ class Noise:
     clip: bool = structure(True, "clip noisy images to [0, 1]")
     redraw: Any = number(True, "draw an example's noise again each epoch, not once for all (classic)", type=bool)
 
-    def apply(self, draws: Draws, clean: Image) -> tuple[Image, Scalar]:
-        """The noisy image of a clean one by its named draws, and its level."""
+    def apply(self, draws: Draws, clean: Image, purpose: int = rng.NOISE) -> tuple[Image, Scalar]:
+        """The noisy image of a clean one by its named draws, and its level, the same for every purpose."""
         low, high = self.level
         level = low + (high - low) * jax.random.uniform(draws.key(rng.LEVEL), dtype=jnp.float32)
-        return corrupt(draws.key(rng.NOISE), clean, level, corruption=self.corruption, clip=self.clip), level
+        return corrupt(draws.key(purpose), clean, level, corruption=self.corruption, clip=self.clip), level
 
 
 def corrupt(

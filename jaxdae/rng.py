@@ -17,7 +17,7 @@ from jaxdae.types import PRNGKey
 PRNG = "threefry2x32"
 """The generator, whatever the default of the process."""
 
-INITIALIZATION, ORDER, LEVEL, NOISE = range(4)
+INITIALIZATION, ORDER, LEVEL, NOISE, TARGET = range(5)
 """The purposes of a draw."""
 
 ONCE, EVALUATION = 0, 2**32 - 1

@@ -207,7 +207,7 @@ def evaluation_noise(images, level):
 
 
 def initial_params(seed):
-    member = jaxdae.Member(seed=seed, model=jaxdae.ConvAutoencoder(width=2, depth=1))
+    member = training.check_member(jaxdae.Member(seed=seed, model=jaxdae.ConvAutoencoder(width=2, depth=1)))
     states, _ = training.initial_states(training.stack([member]), 1)
     return jax.tree.map(lambda x: np.asarray(x[0]), states.params)
 

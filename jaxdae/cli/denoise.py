@@ -22,6 +22,7 @@ def run(words: Sequence[str]) -> int:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add("--run", type=Path, metavar="RUN", help="the run to use (default: the packaged denoiser of MNIST digits)")
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
+    add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
     options.add_member_choice(parser)
     arguments = parser.parse(words)
@@ -32,8 +33,12 @@ def run(words: Sequence[str]) -> int:
         [denoiser] = trained.select([trained.index(arguments.member)], arguments.weights)
     else:
         denoiser = load_denoiser("digits")
+    level = arguments.noise_level
+    if level is None and denoiser.takes_level:
+        level = arguments.add_noise
     for line in denoise_pictures(
-        denoiser, arguments.pictures, arguments.out, invert=arguments.invert, add_noise=arguments.add_noise
-    ):
+        denoiser, arguments.pictures, arguments.out,
+        level=level, invert=arguments.invert, add_noise=arguments.add_noise,
+    ):  # fmt: skip
         print(line)
     return 0

@@ -12,7 +12,7 @@ from jaxdae.errors import InputError, nearest
 from jaxdae.noise import Noise, format_level
 from jaxdae.runs import Loop, Run, folder
 from jaxdae.training import Member, grid
-from jaxdae.training.member import KINDS
+from jaxdae.training.member import KINDS, with_optimizer
 
 COMMON = ("noise-level", "corruption", "seed", "width", "learning-rate")
 """The member options in the first group of the help."""
@@ -124,7 +124,8 @@ def add_member_options(parser: Parser, common: Any) -> None:
     for slot, kinds in KINDS.items():
         group = parser.add_argument_group(slot)
         if kinds is not None:
-            names = f"{' or '.join(kinds)} (default: {next(iter(kinds))})"
+            default = "the model's" if slot == "optimizer" else next(iter(kinds))
+            names = f"{' or '.join(kinds)} (default: {default})"
             group.add_argument(*_flags(slot), dest=slot, nargs="+", metavar="NAME", help=names)
         for path, settings in _fields(slot).items():
             try:
@@ -154,8 +155,9 @@ def _add_field(group: Any, path: str, settings: list[tuple[str, Setting]]) -> No
         group.add_argument(f"--no-{setting.flag}", dest=path, action="store_const", const=[False],
                            help=argparse.SUPPRESS)  # fmt: skip
         return
-    kind: Any = setting.type if setting.type in (int, float) else str
+    kind: Any = _sizes if setting.each else setting.type if setting.type in (int, float) else str
     metavar = {int: "N", float: "X"}.get(setting.type, "LEVEL" if setting.type is tuple else "NAME")
+    metavar = "N[,N]" if setting.each else metavar
     group.add_argument(*_flags(setting.flag), dest=path, nargs="+", type=kind, metavar=metavar, help=text)
 
 
@@ -174,8 +176,16 @@ def _default(setting: Setting) -> str:
     if isinstance(default, tuple):
         return format_level(default)
     if default is None or isinstance(default, bool):
-        return str(default).lower()
+        return setting.unset or str(default).lower()
     return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _sizes(word: str) -> int | tuple[int, ...]:
+    try:
+        sizes = tuple(map(int, word.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a size (32) nor one for each stage (32,16)") from None
+    return sizes[0] if len(sizes) == 1 else sizes
 
 
 def _flags(singular: str) -> tuple[str, str]:
@@ -193,7 +203,8 @@ def members_of(arguments: argparse.Namespace, base: Member) -> tuple[Member, ...
     """The grid of the options that were given, over a member that has the rest; InputError for one that fits none."""
     axes: dict[str, Sequence[Any]] = {} if arguments.seed is None else {"seed": arguments.seed}
     for slot, kinds in KINDS.items():
-        chosen = [getattr(base, slot)]
+        models = axes.get("model", [base.model])
+        chosen = [getattr(with_optimizer(base.replace(model=model)), slot) for model in models]  # type: ignore[attr-defined]
         if kinds is not None and (names := getattr(arguments, slot)) is not None:
             chosen = [_component(name, slot, kinds, chosen[0]) for name in names]
             axes[slot] = chosen

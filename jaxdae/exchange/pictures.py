@@ -14,7 +14,13 @@ from jaxdae.runs.files import atomic
 
 
 def denoise_pictures(
-    denoiser: Denoiser, inputs: Sequence[Path], out: Path, *, invert: bool = False, add_noise: float | None = None
+    denoiser: Denoiser,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    level: float | None = None,
+    invert: bool = False,
+    add_noise: float | None = None,
 ) -> Iterator[str]:
     """Denoises picture files and those in folders; yields lines to print: what is used, then each path once written.
 
@@ -22,6 +28,7 @@ def denoise_pictures(
         denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones.
         inputs: files and folders.
         out: the folder of the results.
+        level: the noise level of the pictures, for a denoiser that takes it.
         invert: denoise the negative.
         add_noise: add the denoiser's own kind of noise at this level first.
 
@@ -29,8 +36,9 @@ def denoise_pictures(
         InputError: a picture or the level cannot be used; before anything is written.
     """
     targets = pictures.find(inputs, out)
-    level = 0.0 if add_noise is None else add_noise
-    noise = check_noise(denoiser.about.noise.replace(level=level, clip=True))  # type: ignore[attr-defined]
+    added = 0.0 if add_noise is None else add_noise
+    noise = check_noise(denoiser.about.noise.replace(level=added, clip=True))  # type: ignore[attr-defined]
+    denoiser.check_level(level)
     channels = {path: pictures.read(path).pixels.shape[-1] for path in targets}  # all can be read
     for path, count in channels.items():
         if denoiser.about.channels not in (1, count):
@@ -45,13 +53,13 @@ def denoise_pictures(
         pixels = 1 - picture.pixels if invert else picture.pixels
         if add_noise is not None:
             pixels = np.asarray(noisy_examples(pixels[None], noise, index=np.array([index])))[0]
-        clean = _each_channel(denoiser, pixels)
+        clean = _each_channel(denoiser, pixels, level)
         with atomic(targets[path]) as temporary:
             pictures.write(temporary, picture, 1 - clean if invert else clean)
         yield str(targets[path])
 
 
-def _each_channel(denoiser: Denoiser, pixels: np.ndarray) -> np.ndarray:
+def _each_channel(denoiser: Denoiser, pixels: np.ndarray, level: float | None) -> np.ndarray:
     if denoiser.about.channels == pixels.shape[-1]:
-        return denoiser(pixels[None])[0]
-    return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None])[..., 0], 0, -1)
+        return denoiser(pixels[None], level)[0]
+    return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None], level)[..., 0], 0, -1)

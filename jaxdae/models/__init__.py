@@ -5,7 +5,10 @@ fields are declared as in `jaxdae.components`. It pads and crops inside itself a
 
 - `prediction`: how its output becomes an image (`jaxdae.models.prediction`),
 - `multiple`: the sides that it computes on are multiples of this,
-- `reach`: its receptive field, how far away in pixels an input can change an output; None: whole pictures only.
+- `reach`: its receptive field, how far away in pixels an input can change an output; None: whole pictures only,
+
+and, where it matters, `level_input`: whether it takes the noise level (a call without one fails), and `optimizer`: the
+name of the one that trains it by default.
 """
 
 from typing import Any
@@ -16,9 +19,11 @@ from flax import linen as nn
 
 from jaxdae.errors import InputError
 from jaxdae.models.autoencoder import ConvAutoencoder
+from jaxdae.models.dncnn import DnCNN
+from jaxdae.models.unet import UNet
 from jaxdae.types import PRNGKey
 
-MODELS: dict[str, type[nn.Module]] = {"autoencoder": ConvAutoencoder}
+MODELS: dict[str, type[nn.Module]] = {"autoencoder": ConvAutoencoder, "unet": UNet, "dncnn": DnCNN}
 
 
 def initialize(key: PRNGKey, model: Any, channels: int) -> dict:

@@ -66,16 +66,38 @@ class Denoiser:
 
         Returns:
             The denoised images, of the same shape and scale (which the predictions image and residual may leave).
-            InputError if the images have another shape, type, range or number of channels.
+            InputError if the images have another shape, type, range or number of channels, or the level is missing,
+            not a number from 0, or of no use to the network.
         """
-        images = self._checked(noisy)
+        images, levels = self._checked(noisy), self.check_level(level, len(noisy))
         with rng.pinned():
-            return _denoise_tiled(self.params, images, self.module, level)
+            return _denoise_tiled(self.params, images, self.module, levels)
 
-    def layers(self, noisy: Images) -> dict[str, Float[Array, "batch rows columns feature"]]:
+    def layers(self, noisy: Images, level: Any = None) -> dict[str, Float[Array, "batch rows columns feature"]]:
         """What the network sows of its hidden layers (encoder_0 .. decoder_0 ..) for images on the [0, 1] scale."""
         with rng.pinned():
-            return _sown_layers(self.params, jnp.asarray(noisy), self.module)
+            return _sown_layers(self.params, jnp.asarray(noisy), self.check_level(level, len(noisy)), self.module)
+
+    @property
+    def takes_level(self) -> bool:
+        """Whether it needs to be told the noise level."""
+        return getattr(self.module, "level_input", False)
+
+    def check_level(self, level: Any, images: int = 1) -> Float[np.ndarray, "image"] | None:
+        """The level of each image; InputError if it is missing, not a number from 0, or of no use to the network."""
+        if level is None and not self.takes_level:
+            return None
+        if level is None:
+            raise InputError("this denoiser takes the noise level as an input; give its level (--noise-level)")
+        if not self.takes_level:
+            raise InputError(f"this denoiser takes no noise level; leave {level!r} out")
+        try:
+            levels = np.broadcast_to(np.asarray(level, np.float32), images)
+        except (TypeError, ValueError):
+            raise InputError(f"noise level {level!r} is neither a number nor one for each of {images} images") from None
+        if not (np.isfinite(levels).all() and levels.min() >= 0):
+            raise InputError(f"noise level {level!r} is not a number of at least 0")
+        return levels
 
     def _checked(self, given: Any) -> np.ndarray:
         noisy, channels, size = np.asarray(given), self.about.channels, self.about.size
@@ -99,14 +121,13 @@ class Denoiser:
 
 
 @functools.partial(jax.jit, static_argnames="module")
-def _sown_layers(params: Any, noisy: Array, module: Any) -> dict[str, Array]:
-    _, sown = module.apply({"params": params}, noisy, None, mutable="intermediates")
+def _sown_layers(params: Any, noisy: Array, levels: Array | None, module: Any) -> dict[str, Array]:
+    _, sown = module.apply({"params": params}, noisy, levels, mutable="intermediates")
     return sown["intermediates"]["layers"][0] if sown else {}
 
 
-def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, level: Any) -> np.ndarray:
+def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, levels: np.ndarray | None) -> np.ndarray:
     """Denoises tile by tile. Each sees all the pixels that can touch its output, so no seams arise."""
-    levels = None if level is None else np.broadcast_to(np.asarray(level, np.float32), len(noisy))
     below, right = (-side % module.multiple for side in noisy.shape[1:3])
     padded = noisy
     if below or right:  # by NumPy, which compiles nothing for a new size

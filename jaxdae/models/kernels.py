@@ -1,4 +1,4 @@
-"""The operations under the layers, in the formulation that suits each platform: convolution, upsampling, max-pool.
+"""The operations under the layers, in the formulation that suits each platform: convolutions, upsampling, pools.
 
 On GPU and TPU they are the usual XLA operations. On a CPU, jaxlib hands one kind of convolution to a fast library: a
 *forward* one (NHWC x HWIO, stride 1; no reversal, dilation, groups or other order of dimensions). Any other kind takes
@@ -24,13 +24,24 @@ _barrier = lax.optimization_barrier
 
 
 def conv(
-    images: Images, kernel: Kernel, padding: Padding | None = None
+    images: Images, kernel: Kernel, padding: Padding | None = None, stride: int = 1
 ) -> Float[Array, "batch height2 width2 feature"]:
-    """A convolution with stride 1 (no flip of the kernel), by default with zero padding to the same size."""
-    rows, columns = kernel.shape[:2]
-    same = ((rows - 1) // 2, rows // 2), ((columns - 1) // 2, columns // 2)
-    on_cpu, native = (functools.partial(f, padding or same) for f in (_cpu_conv, _xla_conv))
+    """A convolution with stride 1 or 2 (no flip of the kernel).
+
+    Without a padding, zeros surround the images so that the output has 1/stride of their size, as padding SAME does.
+    """
+    if padding is None:
+        sizes = zip(images.shape[1:3], kernel.shape[:2], strict=True)
+        whole = [max((-(-side // stride) - 1) * stride + size - side, 0) for side, size in sizes]
+        padding = (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
+    on_cpu = functools.partial(_cpu_conv if stride == 1 else _cpu_strided_conv, padding)
+    native = functools.partial(_xla_conv, padding, stride=stride)
     return lax.platform_dependent(images, kernel, cpu=on_cpu, default=native)
+
+
+def conv_transpose(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
+    """A transposed convolution with stride 2 to twice the size, as `lax.conv_transpose` with padding SAME."""
+    return lax.platform_dependent(images, kernel, cpu=_cpu_conv_transpose, default=_xla_conv_transpose)
 
 
 def upsample_conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
@@ -45,8 +56,35 @@ def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
     return lax.platform_dependent(images, cpu=_cpu_max_pool, default=_xla_max_pool)
 
 
-def _xla_conv(padding: Padding, images: Array, kernel: Array) -> Array:
-    return lax.conv_general_dilated(images, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def mean_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
+    """The mean of every 2x2 block of even sides."""
+    batch, height, width, channels = images.shape
+    return jnp.asarray(images).reshape(batch, height // 2, 2, width // 2, 2, channels).mean((2, 4))
+
+
+def pixel_unshuffle(images: Images) -> Float[Array, "batch height2 width2 channel4"]:
+    """The pixels of every 2x2 block of even sides as channels, in the order (row, column, channel)."""
+    batch, height, width, channels = images.shape
+    blocks = jnp.reshape(images, (batch, height // 2, 2, width // 2, 2, channels)).transpose(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(batch, height // 2, width // 2, 4 * channels)
+
+
+def pixel_shuffle(images: Float[Array, "batch height width channel4"]) -> Float[Array, "batch height2 width2 channel"]:
+    """The inverse of `pixel_unshuffle`."""
+    batch, height, width, channels = images.shape
+    blocks = jnp.reshape(images, (batch, height, width, 2, 2, channels // 4)).transpose(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(batch, 2 * height, 2 * width, channels // 4)
+
+
+_NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def _xla_conv(padding: Padding, images: Array, kernel: Array, stride: int = 1) -> Array:
+    return lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=_NHWC)
+
+
+def _xla_conv_transpose(images: Array, kernel: Array) -> Array:
+    return lax.conv_transpose(images, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
 
 
 def _xla_upsample_conv(images: Array, kernel: Array) -> Array:
@@ -87,6 +125,39 @@ def _channels_first(images: Array) -> Array:
     pixels = images.transpose(1, 2, 0, 3).reshape(-1, channels)
     turned = lax.dot_general(jnp.eye(channels, dtype=images.dtype), pixels, (((1,), (1,)), ((), ())))
     return turned.reshape(channels, height, width, batch)
+
+
+def _cpu_strided_conv(padding: Padding, images: Array, kernel: Array) -> Array:
+    """Stride 2 as a convolution of 2x2 blocks, whose pixels are channels."""
+    (rows, columns), (channels, features) = ((size + size % 2 for size in kernel.shape[:2]), kernel.shape[2:])
+    widths = []
+    for side, size, (before, after) in zip(images.shape[1:3], kernel.shape[:2], padding, strict=True):
+        outputs = (side + before + after - size) // 2 + 1
+        widths.append((before, 2 * outputs - 2 + size + size % 2 - side - before))  # negative: what no output sees
+    blocks = pixel_unshuffle(
+        lax.pad(images, jnp.zeros((), images.dtype), [(0, 0, 0), *((*w, 0) for w in widths), (0, 0, 0)])
+    )
+    even = jnp.pad(kernel, ((0, rows - kernel.shape[0]), (0, columns - kernel.shape[1]), (0, 0), (0, 0)))
+    taps = even.reshape(rows // 2, 2, columns // 2, 2, channels, features).transpose(0, 2, 1, 3, 4, 5)
+    return _cpu_conv(((0, 0), (0, 0)), blocks, taps.reshape(rows // 2, columns // 2, 4 * channels, features))
+
+
+def _cpu_conv_transpose(images: Array, kernel: Array) -> Array:
+    """Each of the four phases of the output is a convolution of the small image by a part of the kernel."""
+    channels, features = kernel.shape[2:]
+    phases, padding = kernel, []
+    for axis, size in enumerate(kernel.shape[:2]):
+        before = -(-size // 2) if size > 1 else 0  # zeros that SAME puts before the dilated image
+        # Phase a of pixel m sees pixel m + t through tap 2 t + before - a; zeros stand for taps outside the kernel.
+        first, last = -(before // 2), (size - before) // 2
+        taps = [[2 * t + before - a for a in range(2)] for t in range(first, last + 1)]
+        spare = jnp.concatenate([phases, jnp.zeros_like(lax.slice_in_dim(phases, 0, 1, axis=2 * axis))], 2 * axis)
+        chosen = jnp.array([[tap if 0 <= tap < size else size for tap in pair] for pair in taps])
+        phases = jnp.take(spare, chosen, axis=2 * axis)  # [t, a, ..] in place of the axis
+        padding.append((-first, last))
+    rows, _, columns = phases.shape[:3]
+    stacked = phases.transpose(0, 2, 4, 1, 3, 5).reshape(rows, columns, channels, 4 * features)
+    return pixel_shuffle(_cpu_conv((padding[0], padding[1]), images, stacked))
 
 
 def _nine_products(images: Array, kernel: Array) -> Array:

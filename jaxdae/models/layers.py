@@ -1,7 +1,11 @@
-"""Linen layers over the kernels of `kernels.py`, which picks the fast formulation of each platform."""
+"""Linen layers over the operations of `kernels.py`, which picks the fast formulation of each platform.
+
+Flax's own `nn.Conv` computes the same, many times slower inside a compiled loop on a CPU.
+"""
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,38 +15,93 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxdae.models import kernels
-from jaxdae.types import Images, PRNGKey
+from jaxdae.models.kernels import max_pool, mean_pool, pixel_shuffle, pixel_unshuffle
+from jaxdae.types import Images, PerImage, PRNGKey, Scalar
+
+__all__ = [
+    "Conv", "ConvTranspose", "append_level", "glorot_uniform", "he_normal", "max_pool", "mean_pool", "pad_to_multiple",
+    "pixel_shuffle", "pixel_unshuffle",
+]  # fmt: skip
+
+Initializer = Callable[[PRNGKey, Sequence[int], DTypeLike], Array]
 
 
-class Conv3x3(nn.Module):
-    """A 3x3 convolution with zero padding and a bias; optionally upsampling by 2 before or max-pool 2 after it."""
+def glorot_uniform(key: PRNGKey, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Flax's `glorot_uniform`, Keras's default, drawn flat: the same numbers, in a program that compiles faster."""
+    *window, inputs, features = shape
+    variance = jnp.array(2 / (math.prod(window) * (inputs + features)), dtype)
+    return jax.random.uniform(key, (math.prod(shape),), dtype, -1).reshape(shape) * jnp.sqrt(3 * variance)
+
+
+def he_normal(key: PRNGKey, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
+    """Normal, of the variance that a relu after it keeps (He et al. 2015), for deep networks."""
+    return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape) * math.sqrt(2 / math.prod(shape[:-1]))
+
+
+class Conv(nn.Module):
+    """A convolution, optionally with upsampling by 2 before it or max-pool 2 after it."""
 
     features: int
+    size: int = 3
+    """Of the square kernel; 3 with upsampling."""
+    stride: int = 1
+    """1 or 2."""
+    padding: Literal["same", "valid"] = "same"
     upsample: bool = False
     pool: bool = False
+    bias: bool = True
+    initializer: Initializer = glorot_uniform
     dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, images: Images) -> Float[Array, "batch height2 width2 feature"]:
         """Returns the convolved images."""
-        # As Keras initializes.
-        kernel = self.param("kernel", glorot_uniform, (3, 3, images.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        convolve: Callable[[Array, Array], Array] = kernels.upsample_conv3x3 if self.upsample else kernels.conv
-        inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=self.dtype)
-        convolved = convolve(inputs, weights)
+        inputs, weights, offset = _parameters(self, images)
+        if self.upsample:
+            convolved = kernels.upsample_conv3x3(inputs, weights)
+        else:
+            padding = ((0, 0), (0, 0)) if self.padding == "valid" else None
+            convolved = kernels.conv(inputs, weights, padding, self.stride)
         # The same numbers as pooling last, since neither a bias nor relu changes the order, on a quarter of the pixels.
-        return (kernels.max_pool(convolved) if self.pool else convolved) + offset
+        pooled = max_pool(convolved) if self.pool else convolved
+        return pooled if offset is None else pooled + offset
 
 
-def glorot_uniform(key: PRNGKey, shape: Sequence[int], dtype: DTypeLike = jnp.float32) -> Array:
-    """Flax's `glorot_uniform`, drawn flat: the same numbers, in a program that compiles much faster on a CPU."""
-    *window, inputs, features = shape
-    variance = jnp.array(2 / (math.prod(window) * (inputs + features)), dtype)
-    return jax.random.uniform(key, (math.prod(shape),), dtype, -1).reshape(shape) * jnp.sqrt(3 * variance)
+class ConvTranspose(nn.Module):
+    """A transposed convolution with stride 2, to twice the size."""
+
+    features: int
+    size: int = 2
+    bias: bool = True
+    initializer: Initializer = glorot_uniform
+    dtype: DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, images: Images) -> Float[Array, "batch height2 width2 feature"]:
+        """Returns the images of twice the size."""
+        inputs, weights, offset = _parameters(self, images)
+        convolved = kernels.conv_transpose(inputs, weights)
+        return convolved if offset is None else convolved + offset
+
+
+def _parameters(layer: Conv | ConvTranspose, images: Images) -> tuple[Array, Array, Array | None]:
+    """The images, kernel and bias of a layer (None without one) in the layer's type."""
+    kernel = layer.param("kernel", layer.initializer, (layer.size, layer.size, images.shape[-1], layer.features))
+    bias = layer.param("bias", nn.initializers.zeros, (layer.features,)) if layer.bias else None
+    inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=layer.dtype)
+    return jnp.asarray(inputs), jnp.asarray(weights), offset
 
 
 def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height2 width2 channel"]:
     """Repeats the last row and column until both sides are multiples of `multiple`."""
     rows, columns = (-side % multiple for side in images.shape[1:3])
     return jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+
+
+def append_level(images: Images, level: PerImage | Scalar | None) -> Float[Array, "batch height width channel1"]:
+    """The images with their noise level as one more, constant channel (Zhang et al. 2018, FFDNet)."""
+    if level is None:
+        raise ValueError("this network takes the noise level as an input, and none was given")
+    levels = jnp.broadcast_to(jnp.asarray(level, images.dtype), images.shape[:1])
+    plane = jnp.broadcast_to(levels[:, None, None, None], (*images.shape[:3], 1))
+    return jnp.concatenate([images, plane], axis=-1)

@@ -1,12 +1,12 @@
 """The target is the clean image."""
 
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxdae import metrics
+from jaxdae import components, metrics
 from jaxdae.components import structure
 from jaxdae.data.source import Sample
 from jaxdae.errors import InputError
@@ -14,19 +14,28 @@ from jaxdae.noise import Noise
 from jaxdae.objectives.example import Example, Predict
 from jaxdae.rng import Draws
 
+LOSSES = ("bce", "mse")
+
 
 @struct.dataclass
 class Supervised:
-    """The target is the clean image."""
+    """The target is the clean image (Vincent et al. 2008)."""
 
-    loss: str = structure("bce", "binary cross-entropy (of logits only) or squared error", choices=("bce", "mse"))
+    loss: str | None = structure(
+        None,
+        "binary cross-entropy (bce, of logits only) or squared error",
+        choices=LOSSES,
+        unset="bce of logits, else mse",
+    )
 
-    def check(self, noise: Noise, model: Any) -> None:
-        """Raises InputError if this objective cannot train the model on this noise."""
-        if self.loss == "bce" and model.prediction != "logits":
+    def check(self, noise: Noise, model: Any) -> Self:
+        """Itself, with the loss that suits the model; InputError if it cannot train the model on this noise."""
+        loss = self.loss or ("bce" if model.prediction == "logits" else "mse")
+        if loss == "bce" and model.prediction != "logits":
             raise InputError(
                 f"loss bce needs prediction logits, not {model.prediction}, whose images leave [0, 1]; use loss mse"
             )
+        return components.replace(self, {"loss": loss})
 
     def example(self, draws: Draws, sample: Sample, noise: Noise) -> Example:
         """The noisy image of a clean one, and the clean one as its target."""

@@ -36,12 +36,13 @@ def write_figures(
     level = default_levels([denoiser.about.noise])[0] if noise_level is None else noise_level
     noise = denoiser.about.noise.replace(level=level)  # type: ignore[attr-defined]
     noisy = np.asarray(noisy_examples(data.test[:10], noise, seed=run.loop.evaluation_seed))
-    layers = jax.device_get(denoiser.layers(noisy))
+    told = level if denoiser.takes_level else None
+    layers = jax.device_get(denoiser.layers(noisy, told))
     layer = layer or next(iter(sorted(layers, key="encoder_0".__ne__)), None)
     drawn: dict[str, Figure] = {
         "loss": plots.loss_curves(run.history, run.labels),
         "noisy": plots.noisy_digits(noisy),
-        "denoised": plots.noisy_denoised_clean(noisy, denoiser(noisy), data.test[:10].astype(np.float32) / 255),
+        "denoised": plots.noisy_denoised_clean(noisy, denoiser(noisy, told), data.test[:10].astype(np.float32) / 255),
     }
     if layer is not None:
         require_name("layer", layer, layers)

@@ -19,7 +19,7 @@ from jaxdae.errors import InputError, nearest
 from jaxdae.models import MODELS, ConvAutoencoder
 from jaxdae.noise import Noise, check_noise, format_level
 from jaxdae.objectives import OBJECTIVES, Supervised
-from jaxdae.training.optimizers import OPTIMIZERS, Adadelta, Optimizer
+from jaxdae.training.optimizers import OPTIMIZERS
 
 KINDS: dict[str, dict[str, type] | None] = {
     "noise": None,
@@ -39,7 +39,8 @@ class Member:
     noise: Noise = Noise()
     model: Any = struct.field(pytree_node=False, default=ConvAutoencoder())
     objective: Any = Supervised()
-    optimizer: Optimizer = Adadelta()
+    optimizer: Any = None
+    """None: the one that the model names, `adam` if it names none."""
 
 
 class Group(NamedTuple):
@@ -59,14 +60,20 @@ def check_member(member: Member) -> Member:
     for slot, other in itertools.permutations(KINDS, 2):
         if (component := getattr(member, slot)) and type(component) in (KINDS[other] or {"": Noise}).values():
             raise InputError(f"{type(component).__name__} is the {other} of a member, not its {slot}; exchange them")
-    noise = check_noise(member.noise)
-    model, objective, optimizer = map(components.checked, (member.model, member.objective, member.optimizer))
+    noise, model, objective = check_noise(member.noise), *map(components.checked, (member.model, member.objective))
     for component, contract in ((model, ("prediction", "multiple", "reach")), (objective, ("loss",))):
         for name in contract:
             if not hasattr(component, name):
                 raise InputError(f"{type(component).__name__} does not say its {name} (docs/extending.md)")
-    objective.check(noise, model)
-    return Member(int(seed), noise, model, objective, optimizer)
+    optimizer = components.checked(with_optimizer(member).optimizer)
+    return Member(int(seed), noise, model, objective.check(noise, model), optimizer)
+
+
+def with_optimizer(member: Member) -> Member:
+    """The member with the optimizer that its model names, if it has none of its own."""
+    if member.optimizer is not None:
+        return member
+    return member.replace(optimizer=OPTIMIZERS[getattr(member.model, "optimizer", "adam")]())  # type: ignore[attr-defined]
 
 
 def check_members(members: Member | Sequence[Member], names: Sequence[str] = ()) -> tuple[Member, ...]:
@@ -102,6 +109,8 @@ def grid(member: Member, axes: Mapping[str, Sequence[Any]]) -> tuple[Member, ...
     cells: list[tuple[Member, dict[str, Any]]] = [(member, {})]
     for path in sorted(axes, key=lambda path: (_rank(path), "." in path, path)):
         values = axes[path]
+        if path.startswith("optimizer."):
+            cells = [(with_optimizer(cell), chosen) for cell, chosen in cells]
         if isinstance(values, (str, int, float)):
             raise InputError(f"{path} {values!r} is not a sequence of values: write [{values!r}] for a single one")
         if not len(values):
@@ -136,7 +145,10 @@ def _has(member: Member, path: str) -> bool:
 
 def _paths(cells: Sequence[tuple[Member, Any]]) -> list[str]:
     found = dict.fromkeys(
-        f"{name}.{field}" for cell, _ in cells for name in KINDS for field in components.settings(getattr(cell, name))
+        f"{name}.{field}"
+        for cell, _ in cells
+        for name in KINDS
+        for field in components.settings(getattr(with_optimizer(cell), name))
     )
     return ["seed", *KINDS, *found]
 
@@ -170,19 +182,27 @@ def stack(members: Sequence[Member]) -> Member:
 
 
 def labels(members: Sequence[Member]) -> tuple[str, ...]:
-    """A short name for each member: its level and seed, after the other fields in which members differ."""
-    named = [_fields(member) for member in members]
+    """A short name for each member: its level and seed, after the other fields in which members differ.
+
+    Where the kinds of a component differ, only what is not the kind's default is named beside the kind.
+    """
+    slots = [slot for slot in KINDS if len({type(getattr(member, slot)) for member in members}) > 1]
+    named = [_fields(member, slots) for member in members]
     names = [name for name in dict.fromkeys(itertools.chain(*named)) if name not in ("level", "seed")]
     shown = [name for name in names if len({str(fields.get(name)) for fields in named}) > 1] + ["level", "seed"]
     return tuple(", ".join(_word(name, fields[name]) for name in shown if name in fields) for fields in named)
 
 
-def _fields(member: Member) -> dict[str, Any]:
+def _fields(member: Member, brief: Sequence[str]) -> dict[str, Any]:
+    """The fields of a member by name; of the slots `brief`, those that are not at their default."""
     found: dict[str, Any] = {}
-    for name, kinds in KINDS.items():
-        component = getattr(member, name)
-        found |= {} if kinds is None else {name: components.kind_of(component, kinds)}
-        found |= {field: getattr(component, field) for field in components.settings(component)}
+    for slot, kinds in KINDS.items():
+        component = getattr(member, slot)
+        found |= {} if kinds is None else {slot: components.kind_of(component, kinds)}
+        for name, setting in components.settings(component).items():
+            value = getattr(component, name)
+            if slot not in brief or value != setting.default:
+                found[name] = value
     return found | {"level": format_level(member.noise.level), "seed": member.seed}
 
 

@@ -26,6 +26,7 @@ class Optimizer:
     learning_rate: float = number(1.0, "peak of the schedule", above=0)
     schedule: str = structure("constant", "learning rate over the epochs of the run", choices=SCHEDULES)
     ema_decay: float | None = number(None, "decay per step of a weight average (EMA); it replaces the weights", below=1)
+    clip_norm: float | None = number(None, "longest gradient; a longer one is shortened to it", above=0)
 
     def transformation(self, rate: Rate) -> optax.GradientTransformation:
         """The optax transformation with a learning rate as a function of the steps taken."""
@@ -59,6 +60,17 @@ class Adam(Optimizer):
 
 
 @struct.dataclass
+class AdamW(Adam):
+    """Loshchilov & Hutter 2019: Adam with weight decay that the gradient's scale does not change."""
+
+    weight_decay: float = number(1e-4, "part of the weights that a step of learning rate 1 takes away")
+
+    def transformation(self, rate: Rate) -> optax.GradientTransformation:
+        """The optax transformation."""
+        return optax.adamw(rate, b1=self.b1, b2=self.b2, eps=self.epsilon, weight_decay=self.weight_decay)
+
+
+@struct.dataclass
 class Muon(Optimizer):
     """Jordan et al. 2024: orthogonalized momentum for kernels, Adam for biases."""
 
@@ -84,13 +96,22 @@ class SGD(Optimizer):
         return optax.sgd(rate, momentum=self.momentum, nesterov=True)
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adadelta": Adadelta, "adam": Adam, "muon": Muon, "sgd": SGD}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "adadelta": Adadelta,
+    "adam": Adam,
+    "adamw": AdamW,
+    "muon": Muon,
+    "sgd": SGD,
+}
 
 
 def make_optimizer(optimizer: Optimizer, steps: int | None = None) -> optax.GradientTransformation:
     """The optax transformation of a component; `steps` are those of the run, over which a schedule stretches."""
     shape = _unit_schedule(optimizer.schedule, steps or 1)
-    return optimizer.transformation(lambda step: optimizer.learning_rate * shape(step))
+    transformation = optimizer.transformation(lambda step: optimizer.learning_rate * shape(step))
+    if optimizer.clip_norm is None:
+        return transformation
+    return optax.chain(optax.clip_by_global_norm(optimizer.clip_norm), transformation)
 
 
 def _unit_schedule(schedule: str, steps: int) -> Rate:

@@ -9,7 +9,7 @@ from jaxdae import components
 from jaxdae.cli import options, train
 from jaxdae.errors import InputError
 from jaxdae.runs import Loop
-from jaxdae.training import PRESETS, Member
+from jaxdae.training import PRESETS, Member, check_member
 from jaxdae.training.member import KINDS
 from jaxdae.training.optimizers import SGD, Adam, Muon
 
@@ -98,7 +98,7 @@ def test_an_option_varies_the_components_that_have_it():
 
 def test_presets():
     classic, fast = PRESETS["classic"], PRESETS["fast"]
-    assert classic == (Member(noise=jaxdae.Noise(redraw=False)), "mnist", 100, 128)
+    assert classic == (check_member(Member(noise=jaxdae.Noise(redraw=False))), "mnist", 100, 128)
     assert members("", fast.member)[0].optimizer == Muon(learning_rate=0.01, schedule="one_cycle")
     given = members("--width 8 --optimizer muon --seeds 0 1", fast.member)
     assert [m.seed for m in given] == [0, 1]
@@ -129,11 +129,11 @@ def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path)
         ("--zzz", "unknown option --zzz; see jaxdae train --help"),
         ("--noise-lev 0.5", "unknown option --noise-lev"),
         ("digits", "unexpected argument 'digits'"),
-        ("--width x", "argument --widths/--width: invalid int value: 'x'"),
+        ("--width x", "argument --widths/--width: 'x' is neither a size \\(32\\) nor one for each"),
         ("--seeds", "expected at least one argument"),
         ("--clip maybe", "'maybe' is neither true nor false"),
         ("--optimizers adam sgd --rho 0.9", "--rho belongs to the optimizer adadelta, not to adam; leave it out"),
-        ("--optimizers lion", "optimizer 'lion' is not known; known: adadelta, adam, muon, sgd"),
+        ("--optimizers lion", "optimizer 'lion' is not known; known: adadelta, adam, adamw, muon, sgd"),
         ("--corruptions gausian", r"corruption 'gausian' is not known; did you mean gaussian\?"),
         ("--noise-levels -1", "noise level -1 is out of range: gaussian takes 0 or more"),
         ("--noise-levels x:y", "noise level 'x:y' is neither a number"),

@@ -95,9 +95,9 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     seen = []
 
     class Recorder:
-        about = GREY.about
+        about, check_level = GREY.about, GREY.check_level
 
-        def __call__(self, noisy):
+        def __call__(self, noisy, level):
             seen.append(noisy[0])
             return noisy
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tiny import random_images, random_params
 
 from jaxdae.models import ConvAutoencoder, count_parameters, initialize
-from jaxdae.models.layers import Conv3x3, glorot_uniform, pad_to_multiple
+from jaxdae.models.layers import Conv, glorot_uniform, pad_to_multiple
 from jaxdae.models.prediction import predict
 
 MODEL = ConvAutoencoder(3)
@@ -113,7 +113,7 @@ def test_an_output_pixel_depends_on_inputs_within_the_reach():
 
 
 def test_initial_kernels_fill_the_glorot_uniform_range_and_biases_are_zero():
-    layer = jax.jit(Conv3x3(16).init)(jax.random.key(5), jnp.zeros((1, 2, 2, 8)))["params"]
+    layer = jax.jit(Conv(16).init)(jax.random.key(5), jnp.zeros((1, 2, 2, 8)))["params"]
     limit = (6 / (9 * (8 + 16))) ** 0.5
     assert 0.97 * limit < np.abs(layer["kernel"]).max() <= limit
     assert abs(np.std(layer["kernel"]) / limit - 3**-0.5) < 0.05

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
-from tiny import random_images
+from tiny import lively_params, random_images
 
 from jaxdae import components
 from jaxdae.components import structure
 from jaxdae.errors import InputError
-from jaxdae.models import MODELS, denoiser, initialize
+from jaxdae.models import MODELS, ConvAutoencoder, UNet, denoiser, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.models.prediction import PREDICTIONS, predict
 from jaxdae.noise import Noise
@@ -22,15 +22,12 @@ def small(kind):
     return kind(**{name: size for name, size in sizes.items() if name in components.settings(kind)})
 
 
-def lively_params(model, channels=1, positive=False):
-    """Kernels under which signals keep their size through relus; positive ones let every signal through."""
-    shapes = jax.eval_shape(lambda: initialize(jax.random.key(0), model, channels))
-    draw = np.random.default_rng(0).normal
-    params = jax.tree.map(lambda x: np.float32(draw(0, (2 / max(np.prod(x.shape[:-1]), 20)) ** 0.5, x.shape)), shapes)
-    return jax.tree.map(np.abs, params) if positive else params
-
-
-every_network = pytest.mark.parametrize("model", [small(kind) for kind in MODELS.values()], ids=MODELS)
+NETWORKS = {name: small(kind) for name, kind in MODELS.items()} | {
+    "autoencoder of two widths": ConvAutoencoder(width=(4, 3)),
+    "strided unet": UNet(width=3, depth=1, repeat=2, down="strided"),
+    "unet with levels in bfloat16": UNet(width=3, bias=False, level_input=True, compute_dtype="bfloat16"),
+}
+every_network = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
 
 
 @every_network
@@ -51,8 +48,9 @@ def test_prediction_says_how_the_output_becomes_an_image(model):
         kind: predict(model.clone(prediction=kind), params, images, jnp.zeros(2)).image
         for kind in ("image", "residual", "logits")
     }
-    np.testing.assert_allclose(made["residual"], images + made["image"], atol=1e-5)
-    np.testing.assert_allclose(made["logits"], 1 / (1 + np.exp(-made["image"])), atol=1e-5)
+    near = 1e-5 if model.compute_dtype == "float32" else 0.02
+    np.testing.assert_allclose(made["residual"], images + made["image"], atol=near)
+    np.testing.assert_allclose(made["logits"], 1 / (1 + np.exp(-made["image"])), atol=near)
 
 
 @pytest.mark.slow
@@ -79,10 +77,10 @@ def test_an_output_pixel_depends_on_inputs_within_the_reach_and_near_its_end(mod
 @every_network
 def test_tiles_have_no_seams(model, monkeypatch):
     made = Denoiser(model, lively_params(model), About(Noise(), channels=1))
-    noisy = random_images(1, 93, 35, 1)
-    whole = jax.jit(made.apply)(noisy)
+    noisy, level = random_images(1, 93, 35, 1), 0.3 if made.takes_level else None
+    whole = jax.jit(made.apply)(noisy, level)
     monkeypatch.setattr(denoiser, "TILE", 8)
-    np.testing.assert_allclose(made(noisy), whole, atol=1e-5)
+    np.testing.assert_allclose(made(noisy, level), whole, atol=1e-5 if model.compute_dtype == "float32" else 0.02)
 
 
 class Broken(nn.Module):

@@ -10,13 +10,13 @@ import pytest
 from jaxdae.models.prediction import predict
 from jaxdae.objectives import Example
 from jaxdae.rng import Draws
-from jaxdae.training import Member, TrainState, train_step
+from jaxdae.training import Member, TrainState, check_member, train_step
 from jaxdae.training.optimizers import make_optimizer
 
 pytestmark = pytest.mark.slow
 
 LAYERS = ["encoder_0", "encoder_1", "decoder_0", "decoder_1", "output"]
-MEMBER = Member()
+MEMBER = check_member(Member())
 STEPS = 20
 
 

@@ -1,3 +1,5 @@
+"""The operations equal those of Flax, forward and in both gradients, for every shape."""
+
 import functools
 
 import jax
@@ -7,73 +9,117 @@ import pytest
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
-from jax import lax
+from jax import export, lax
 
 from jaxdae.models import kernels
 
-SHAPES = [(2, 6, 4, 16, 17), (1, 5, 7, 3, 2), (3, 1, 1, 4, 4)]
-"""Batch, height, width, channels, features: for Winograd, odd sides, a single pixel."""
-TOLERANCE = 1e-5
-"""Of float32 rounding, relative to the largest value."""
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-def flax_conv(images, kernel):
-    layer = nn.Conv(kernel.shape[-1], (3, 3), padding="SAME", use_bias=False)
+def flax_conv(images, kernel, stride=1, padding="SAME"):
+    layer = nn.Conv(kernel.shape[-1], kernel.shape[:2], stride, padding=padding, use_bias=False)
     return layer.apply({"params": {"kernel": kernel}}, images)
 
 
-def upsampled_flax_conv(images, kernel):
+def flax_upsample_conv(images, kernel):
     return flax_conv(images.repeat(2, axis=1).repeat(2, axis=2), kernel)
 
 
-def outputs_and_gradients(convolve, images, kernel, weights):
-    """The output, and the gradients of its product with `weights`."""
-    out, pullback = jax.vjp(convolve, images, kernel)
-    return out, *pullback(weights.reshape(out.shape))
+def flax_conv_transpose(images, kernel):
+    layer = nn.ConvTranspose(kernel.shape[-1], kernel.shape[:2], (2, 2), use_bias=False)
+    return layer.apply({"params": {"kernel": kernel}}, images)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def compiled(convolve, images, kernel, weights):
-    return outputs_and_gradients(convolve, images, kernel, weights)
-
-
-def random_arrays(shape, seed, scale):
-    batch, height, width, channels, features = shape
-    draw = np.random.default_rng(seed).standard_normal
-    shapes = (batch, height, width, channels), (3, 3, channels, features), (batch * height * width * features * scale,)
-    return [draw(shape).astype(np.float32) for shape in shapes]
-
-
-def assert_close(actual, expected):
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE * np.abs(b).max())
-
-
-PAIRS = [
-    pytest.param(kernels.conv, flax_conv, 1, id="plain"),
-    pytest.param(kernels.upsample_conv3x3, upsampled_flax_conv, 4, id="upsampled"),
+VALID = ((0, 0), (0, 0))
+LAYERS = {
+    "same": (kernels.conv, flax_conv),
+    "valid": (lambda x, k: kernels.conv(x, k, VALID), lambda x, k: flax_conv(x, k, padding="VALID")),
+    "strided": (lambda x, k: kernels.conv(x, k, stride=2), lambda x, k: flax_conv(x, k, 2)),
+    "strided valid": (lambda x, k: kernels.conv(x, k, VALID, 2), lambda x, k: flax_conv(x, k, 2, "VALID")),
+    "transposed": (kernels.conv_transpose, flax_conv_transpose),
+    "upsampled": (kernels.upsample_conv3x3, flax_upsample_conv),
+}
+SHAPES = {"one channel": (2, 7, 6, 1, 5), "three channels": (1, 5, 8, 3, 17), "one feature": (2, 6, 6, 16, 1)}
+"""Batch, height, width, channels, features."""
+CASES = [
+    pytest.param(layer, shape, size, id=f"{name}, {size[0]}x{size[1]}, {of}")
+    for name, layer in LAYERS.items()
+    for of, shape in SHAPES.items()
+    for size in ([(3, 3)] if name == "upsampled" else [(3, 3), (2, 5)] if of == "three channels" else [(3, 3)])
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", SHAPES, ids=["winograd", "odd", "pixel"])
-@pytest.mark.parametrize(("convolve", "reference", "scale"), PAIRS)
-@given(seed=SEEDS)
-def test_outputs_and_gradients_equal_the_reference(convolve, reference, scale, shape, seed):
-    arrays = random_arrays(shape, seed, scale)
-    assert_close(compiled(convolve, *arrays), compiled(reference, *arrays))
+def arrays(layer, shape, size, seed):
+    """Images, a kernel, and weights of the outputs, in float64."""
+    *images, channels, features = shape
+    draw = np.random.default_rng(seed).standard_normal
+    x, k = draw((*images, channels)), draw((*size, channels, features))
+    out = jax.eval_shape(layer, jnp.zeros(x.shape), jnp.zeros(k.shape))
+    return x, k, draw(out.shape)
+
+
+def outputs_and_gradients(layer, images, kernel, weights):
+    """The output, and the gradients of its product with `weights`."""
+    out, pullback = jax.vjp(layer, images, kernel)
+    return out, *pullback(weights)
+
+
+compiled = jax.jit(outputs_and_gradients, static_argnums=0)
+
+
+def distance(actual, expected):
+    return float(np.linalg.norm(np.float64(actual) - expected) / np.linalg.norm(expected))
 
 
 @pytest.mark.slow
-def test_vmap_and_scan_over_images_and_kernels_equal_a_loop():
-    networks = [random_arrays(SHAPES[0], seed, 1) for seed in range(3)]
+@pytest.mark.parametrize(("layer", "shape", "size"), CASES)
+def test_outputs_and_gradients_equal_those_of_flax_in_float64(layer, shape, size):
+    ours, flax = layer
+    given = arrays(ours, shape, size, seed=0)
+    with jax.enable_x64(True):
+        expected = jax.device_get(compiled(flax, *map(jnp.asarray, given)))
+        exact = compiled(ours, *map(jnp.asarray, given))
+    rounded = compiled(ours, *map(np.float32, given))
+    for name, wanted, a, b in zip(("output", "images", "kernel"), expected, exact, rounded, strict=True):
+        assert a.dtype == np.float64 and distance(a, wanted) < 1e-14, name
+        assert b.dtype == np.float32 and distance(b, wanted) < (1e-6 if name == "output" else 3e-6), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LAYERS)
+def test_vmap_and_scan_over_images_and_kernels_equal_a_loop(name):
+    ours, flax = LAYERS[name]
+    networks = [[np.float32(x) for x in arrays(ours, (2, 6, 5, 3, 4), (3, 3), seed)] for seed in range(3)]
     stacked = tuple(map(np.stack, zip(*networks, strict=True)))
-    looped = [compiled(flax_conv, *arrays) for arrays in networks]
-    expected = [np.stack(parts) for parts in zip(*looped, strict=True)]
-    one = functools.partial(compiled, kernels.conv)
-    for mapped in (jax.vmap(one)(*stacked), lax.map(lambda arrays: one(*arrays), stacked)):
-        assert_close(mapped, expected)
+    looped = [compiled(flax, *each) for each in networks]
+    one = functools.partial(compiled, ours)
+    for mapped in (jax.vmap(one)(*stacked), jax.jit(lambda *s: lax.map(lambda each: one(*each), s))(*stacked)):
+        for a, b in zip(mapped, zip(*looped, strict=True), strict=True):
+            assert distance(a, np.stack(b)) < 3e-6
+
+
+def test_pixel_unshuffle_and_shuffle_are_inverse_and_ordered_by_row_column_channel():
+    images = jnp.arange(4 * 6 * 2.0).reshape(1, 4, 6, 2)
+    blocks = kernels.pixel_unshuffle(images)
+    np.testing.assert_array_equal(blocks[0, 0, 1], images[0, :2, 2:4].ravel())
+    np.testing.assert_array_equal(kernels.pixel_shuffle(blocks), images)
+
+
+def test_mean_pool_equals_that_of_flax():
+    images = np.random.default_rng(0).random((2, 4, 6, 3), np.float32)
+    np.testing.assert_allclose(kernels.mean_pool(images), nn.avg_pool(images, (2, 2), (2, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_accelerators_get_native_convolutions(name, platform):
+    """One convolution forward and two backward, no products of the formulation for CPUs."""
+    ours = LAYERS[name][0]
+    given = [jax.ShapeDtypeStruct(x.shape, np.float32) for x in arrays(ours, (2, 6, 5, 3, 16), (3, 3), 0)]
+    program = jax.jit(functools.partial(outputs_and_gradients, ours))
+    text = export.export(program, platforms=[platform])(*given).mlir_module()
+    assert text.count("stablehlo.convolution") == 3
+    assert "dot_general" not in text and "optimization_barrier" not in text
 
 
 def test_kernel_is_not_flipped():
@@ -119,4 +165,4 @@ def test_max_pool_under_vmap_and_scan_equals_a_loop():
     expected = [np.stack(parts) for parts in zip(*looped, strict=True)]
     one = functools.partial(pooled_and_gradient, kernels.max_pool)
     for mapped in (jax.vmap(one)(images, weights), lax.map(lambda arrays: one(*arrays), (images, weights))):
-        assert_close(mapped, expected)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), tuple(mapped), tuple(expected))

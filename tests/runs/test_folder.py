@@ -11,6 +11,7 @@ from tiny import DATA, MEMBER
 import jaxdae
 from jaxdae import runs
 from jaxdae.errors import InputError
+from jaxdae.models import MODELS
 from jaxdae.noise import CORRUPTIONS
 from jaxdae.runs import Loop, folder
 from jaxdae.runs.folder import Config
@@ -31,7 +32,9 @@ members = st.builds(
         clip=st.booleans(),
         redraw=st.booleans(),
     ),
-    model=st.builds(jaxdae.ConvAutoencoder, width=st.integers(1, 64), prediction=st.sampled_from(["logits", "image"])),
+    model=st.sampled_from(
+        [jaxdae.ConvAutoencoder((8, 4), prediction="image"), *(kind(bias=False) for kind in MODELS.values())]
+    ),
     objective=st.just(jaxdae.Supervised("mse")),
     optimizer=st.one_of(
         st.builds(kind, learning_rate=st.floats(1e-9, 1e9), ema_decay=st.none() | st.floats(0, 1, exclude_max=True))
@@ -76,12 +79,13 @@ def test_the_configuration_says_everything(tmp_path):
             "seed": 0,
             "noise": {"corruption": "gaussian", "level": [0.5, 0.5], "clip": True, "redraw": True},
             "model": {
-                "kind": "autoencoder", "width": 4, "depth": 1, "prediction": "logits", "compute_dtype": "float32"
+                "kind": "autoencoder", "width": 4, "depth": 1, "prediction": "logits", "compute_dtype": "float32",
+                "bias": True, "level_input": False,
             },
             "objective": {"kind": "supervised", "loss": "bce"},
             "optimizer": {
-                "kind": "adadelta", "learning_rate": 1.0, "schedule": "constant", "ema_decay": None, "rho": 0.95,
-                "epsilon": 1e-7,
+                "kind": "adadelta", "learning_rate": 1.0, "schedule": "constant", "ema_decay": None, "clip_norm": None,
+                "rho": 0.95, "epsilon": 1e-7,
             },
         }
     ]  # fmt: skip

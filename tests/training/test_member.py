@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxdae.errors import InputError
-from jaxdae.models import MODELS, ConvAutoencoder
+from jaxdae.models import MODELS, ConvAutoencoder, UNet
 from jaxdae.noise import CORRUPTIONS, Noise
-from jaxdae.objectives import OBJECTIVES, Supervised
+from jaxdae.objectives import Noise2Noise, Supervised
 from jaxdae.training import PRESETS, Member, check_member, default_member, grid, group_members, labels
 from jaxdae.training.member import check_members, from_dict, to_dict
 from jaxdae.training.optimizers import OPTIMIZERS, SGD, Adadelta, Adam, Muon
 
-MEMBER = Member()
+MEMBER = check_member(Member())
 
 
 def test_a_checked_member_is_canonical():
@@ -39,7 +39,10 @@ def test_a_checked_member_is_canonical():
         (Member(noise=Noise(level=-1)), "noise level -1 is out of range"),
         (Member(model=ConvAutoencoder(depth=0)), "depth 0 is not allowed: give an integer of at least 1"),
         (Member(model=ConvAutoencoder(compute_dtype="float16")), "compute dtype 'float16' is not known; did you mean"),
-        (Member(model=ConvAutoencoder(prediction="image")), "loss bce needs prediction logits"),
+        (
+            Member(model=ConvAutoencoder(prediction="image"), objective=Supervised("bce")),
+            "loss bce needs prediction logits",
+        ),
         (Member(objective=Supervised("mae")), r"loss 'mae' is not known; did you mean mse\?"),
         (Member(optimizer=Adadelta(rho=1.0)), "rho 1.0 is not allowed: give a number above 0 and below 1"),
         (Member(optimizer=Adam(ema_decay=1.0)), "ema decay 1.0 is not allowed"),
@@ -179,16 +182,23 @@ def test_labels_name_what_differs_and_always_level_and_seed():
     assert labels([MEMBER]) == ("level 0.5, seed 0",)
     members = grid(MEMBER, {"noise.level": [0.25, "0:1"], "seed": [0, 3]})
     assert labels(members)[1:3] == ("level 0.25, seed 3", "level 0:1, seed 0")
-    mixed = [
-        MEMBER,
-        Member(optimizer=Adam(learning_rate=0.01)),
-        Member(noise=Noise("masking", (0.5, 0.5), redraw=False), model=ConvAutoencoder(width=8)),
-    ]
+    mixed = check_members(
+        [
+            MEMBER,
+            Member(optimizer=Adam(learning_rate=0.01)),
+            Member(noise=Noise("masking", (0.5, 0.5), redraw=False), model=ConvAutoencoder(width=8)),
+        ]
+    )
     named = labels(mixed)
     assert len(set(named)) == 3
-    assert named[0].startswith("gaussian, redraw, width 32, adadelta, learning rate 1")
+    assert named[0] == "gaussian, redraw, width 32, adadelta, level 0.5, seed 0"
     assert "adam, learning rate 0.01" in named[1] and "masking, no redraw, width 8" in named[2]
     assert all(name.endswith("level 0.5, seed 0") for name in named)
+    families = grid(Member(), {"model": [ConvAutoencoder(), UNet(width=8)]})
+    assert labels(families) == (
+        "autoencoder, loss bce, adadelta, level 0.5, seed 0",
+        "unet, loss mse, adam, width 8, level 0.5, seed 0",
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +217,7 @@ LEVELS = FRACTIONS | st.tuples(FRACTIONS, FRACTIONS).map(sorted)
     seed=st.integers(0, 2**32 - 1),
     noise=st.builds(Noise, st.sampled_from(list(CORRUPTIONS)), LEVELS, st.booleans(), st.booleans()),
     model=st.sampled_from([kind(prediction="residual") for kind in MODELS.values()]),
-    objective=st.sampled_from([kind("mse") for kind in OBJECTIVES.values()]),
+    objective=st.sampled_from([Supervised("mse"), Noise2Noise(allow_bias=True)]),
     optimizer=st.sampled_from(list(OPTIMIZERS.values())),
     decay=st.none() | st.just(0.99),
 )
@@ -222,7 +232,7 @@ def test_bad_json_is_refused_in_one_sentence():
     fields = to_dict(MEMBER)
     for change, sentence in [
         ({"sead": 1}, r"field of a member 'sead' is not known; did you mean seed\?"),
-        ({"optimizer": {"kind": "lion"}}, "kind 'lion' is not known; known: adadelta, adam, muon, sgd"),
+        ({"optimizer": {"kind": "lion"}}, "kind 'lion' is not known; known: adadelta, adam, adamw, muon, sgd"),
         ({"optimizer": {"kind": "sgd", "rho": 0.5}}, "field of SGD 'rho' is not known"),
         ({"noise": {"level": [0.5, -0.5]}}, "noise level 0.5:-0.5 is out of range"),
         ({"model": fields["model"] | {"width": 0}}, "width 0 is not allowed"),
@@ -234,4 +244,4 @@ def test_bad_json_is_refused_in_one_sentence():
 def test_the_presets_are_canonical_members():
     for preset in PRESETS.values():
         assert check_member(preset.member) == preset.member
-    assert PRESETS["classic"].member == Member(noise=Noise(redraw=False))
+    assert PRESETS["classic"].member == check_member(Member(noise=Noise(redraw=False)))

@@ -8,7 +8,7 @@ import pytest
 from optax import contrib
 
 from jaxdae.training import optimizers
-from jaxdae.training.optimizers import SGD, Adadelta, Adam, Muon, make_optimizer
+from jaxdae.training.optimizers import SGD, Adadelta, Adam, AdamW, Muon, make_optimizer
 
 TARGET = {"kernel": jnp.linspace(-1, 1, 36).reshape(3, 3, 2, 2), "bias": jnp.array([0.3, -0.2])}
 STEPS = 50
@@ -38,6 +38,10 @@ SAME = [
     (
         Adam(learning_rate=0.1, b1=0.8, b2=0.99, epsilon=1e-6, schedule="cosine"),
         lambda: optax.adam(optax.cosine_decay_schedule(0.1, STEPS), b1=0.8, b2=0.99, eps=1e-6),
+    ),
+    (
+        AdamW(learning_rate=0.1, b2=0.99, epsilon=1e-6, weight_decay=0.3, clip_norm=0.5),
+        lambda: optax.chain(optax.clip_by_global_norm(0.5), optax.adamw(0.1, b2=0.99, eps=1e-6, weight_decay=0.3)),
     ),
     (
         SGD(learning_rate=0.03, momentum=0.8, schedule="one_cycle"),

@@ -1,0 +1,46 @@
+"""The target is another noisy image."""
+
+from typing import Any, Self
+
+from flax import struct
+
+from jaxdae import rng
+from jaxdae.components import structure
+from jaxdae.data.source import Sample
+from jaxdae.errors import InputError
+from jaxdae.noise import CORRUPTIONS, Noise
+from jaxdae.objectives.example import Example
+from jaxdae.objectives.supervised import LOSSES, Supervised
+from jaxdae.rng import Draws
+
+
+@struct.dataclass
+class Noise2Noise(Supervised):
+    """The target is a second noisy draw of the same image, at the same level (Lehtinen et al. 2018, arXiv 1803.04189).
+
+    The network of least squared error predicts the mean of the targets: that of the clean images, if noise keeps the
+    mean. So clipped noise, corruptions that move the mean and binary cross-entropy (which has no minimum for targets
+    beyond [0, 1]) are refused.
+    """
+
+    loss: str | None = structure("mse", "binary cross-entropy (bce, of logits only) or squared error", choices=LOSSES)
+    allow_bias: bool = structure(False, "train although the mean of the noisy targets is not the clean image")
+
+    def check(self, noise: Noise, model: Any) -> Self:
+        """Itself; InputError if the result would be biased, unless that is allowed, or cannot be trained."""
+        if not self.allow_bias:
+            wanted = "noise2noise needs noisy targets whose mean is the clean image"
+            if not CORRUPTIONS[noise.corruption].unbiased:
+                raise InputError(f"{wanted}, but {noise.corruption} moves it; take gaussian noise, or --allow-bias")
+            if noise.clip:
+                raise InputError(f"{wanted}, but clipping moves it; add --no-clip (clip=False), or --allow-bias")
+            if self.loss == "bce":
+                raise InputError("noise2noise with loss bce has no minimum for targets beyond [0, 1]; use loss mse")
+        return super().check(noise, model)
+
+    def example(self, draws: Draws, sample: Sample, noise: Noise) -> Example:
+        """Two noisy images of a clean one."""
+        assert sample.clean is not None
+        noisy, level = noise.apply(draws, sample.clean)
+        target, _ = noise.apply(draws, sample.clean, rng.TARGET)
+        return Example(noisy, target, None, level)
