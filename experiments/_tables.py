@@ -3,7 +3,9 @@
 | column          |                                                                                             |
 |-----------------|---------------------------------------------------------------------------------------------|
 | kind            | what the row describes (below)                                                              |
-| model           | training level (0.5, 0:1), corruption or draw; the name of a baseline; or `a - b`           |
+| model           | training level (0.5, 0:1), corruption, draw or family; the name of a baseline; or `a - b`   |
+| variant         | what distinguishes networks of a family: biases, level input, objective                     |
+| trained_at      | training level                                                                              |
 | train_images    | number of training images                                                                   |
 | seed            | training seed; empty for the mean over `seeds` seeds, and where training has no seed        |
 | epoch           | passes over the training images                                                             |
@@ -22,6 +24,7 @@ two models on the same noisy images, paired by seed and image), the kinds are:
 
 - noise_levels: baseline, specialist (trained at one level), generalist (blind: trained on a range of levels)
 - corruptions: baseline, denoiser
+- models: baseline, denoiser; a difference is that to the specialist of the level, or to supervised training
 - fixed_or_fresh: baseline, curve (logged during training), final (after the last epoch)
 """
 
@@ -44,10 +47,11 @@ STATISTICS = ("metric", "images", "seeds", "mean", "se_images", "se_seeds")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "noise_levels": ("kind", "model", "seed", "test_level", *STATISTICS),
     "corruptions": ("kind", "model", "seed", "test_corruption", "test_level", *STATISTICS),
+    "models": ("kind", "model", "variant", "trained_at", "seed", "test_level", *STATISTICS),
     "fixed_or_fresh": ("kind", "model", "train_images", "seed", "epoch", "images_of", *STATISTICS),
 }
 TYPES = {
-    **dict.fromkeys(("kind", "model", "images_of", "test_corruption", "metric"), "str"),
+    **dict.fromkeys(("kind", "model", "variant", "trained_at", "images_of", "test_corruption", "metric"), "str"),
     **dict.fromkeys(("train_images", "seed", "epoch", "images", "seeds"), "Int64"),
     **dict.fromkeys(("test_level", "mean", "se_images", "se_seeds"), "float64"),
 }
