@@ -24,7 +24,7 @@ import _tables as tables
 
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
-SCRIPTS = ("benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "noise_levels", "scaling")
+SCRIPTS = ("benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "models", "noise_levels", "scaling")
 
 
 def run_script(folder, command):
@@ -50,6 +50,7 @@ def run_script(folder, command):
             "corruptions.py --corruptions masking gaussian --damage 5",
             "damage 5 dB is out of range: masking noise takes",
         ),
+        ("models.py --levels 0.3 1", "levels (0.3, 1.0) and test levels"),
         ("fixed_or_fresh.py --sizes 100 --passes 0", "passes 0 must be at least 1"),
         ("fixed_or_fresh.py --sizes 100 2000", "sizes (100, 2000) must lie from 1 to the 1500 images of --dataset"),
         ("noise_levels.py --redraw", "results/noise_levels holds no table.csv; run the experiment without --redraw"),
@@ -173,6 +174,33 @@ def test_a_generalist_is_compared_with_the_specialist_of_the_test_level(measure)
     [row] = tables.pick(table, model="0.25", test_level=1.2, seed=None, metric="psnr").to_dict("records")
     assert row["mean"] == pytest.approx(measured(jaxdae.Noise(), 1.2, 7)["psnr"][1:3].mean(), rel=1e-5)
     assert set(tables.pick(table, kind="generalist")["model"]) == {"0:1"}
+
+
+def test_networks_are_paired_with_the_specialist_of_the_level_and_measured_with_their_own_clipping(measure):
+    import models
+
+    options = models.Options(levels=(0.25, 0.5), test_levels=(0.25, 0.5), seeds=(3, 4), slow_seeds=2, baselines=())
+    some = [entry for entry in models.entries(options) if entry.family == "unet"]
+    members, places = models.members_of(some), models.positions(some)
+    assert [members[i].seed for i in places[0]] == [3, 4] and len(members) == 2 * len(some)
+    denoisers = [SimpleNamespace(about=SimpleNamespace(noise=member.noise)) for member in members]
+    table = tables.make_table("models", models.rows_of_tests(options, some, places, denoisers, DATA))
+    clipped = [i for i, member in enumerate(members) if member.noise.clip]
+    psnr = measured(jaxdae.Noise(), 0.25, 1 + len(clipped))["psnr"][1:]
+    position = {named.keys["variant"] + named.trained_at: place for named, place in zip(some, places, strict=True)}
+    own, blind = (
+        psnr[[clipped.index(i) for i in position[key]]] for key in ("with biases0.25", "bias-free, level input0:1")
+    )
+    wanted = {"variant": "bias-free, level input", "test_level": 0.25, "metric": "psnr"}
+    [row] = tables.pick(table, kind="difference", **wanted).to_dict("records")
+    assert row["mean"] == pytest.approx((blind - own).mean(), rel=1e-4) and row["seeds"] == 2
+    [row] = tables.pick(table, kind="denoiser", seed=4, trained_at="0:1", **wanted).to_dict("records")
+    assert row["mean"] == pytest.approx(blind[1].mean(), rel=1e-5)
+    unclipped = tables.pick(table, variant="noise2noise, unclipped", test_level=0.5, metric="psnr")
+    assert set(unclipped["kind"]) == {"denoiser", "difference"}
+    assert {member.noise.clip for i, member in enumerate(members) if i in position["noise2noise, unclipped0.5"]} == {
+        False
+    }
 
 
 def test_fixed_and_fresh_noise_are_told_apart(measure):
