@@ -24,7 +24,10 @@ import _tables as tables
 
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
-SCRIPTS = ("benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "models", "noise_levels", "scaling")
+SCRIPTS = (
+    "benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "models", "models_speed", "noise_levels",
+    "scaling",
+)  # fmt: skip
 
 
 def run_script(folder, command):
