@@ -189,8 +189,8 @@ def positions(some: Sequence[Entry]) -> list[list[int]]:
 
 
 def seconds_per_epoch(run: jaxdae.Run, images: int) -> list[float]:
-    """How long the fastest epoch of each member took: other work on the machine slows the others."""
-    rates = pd.DataFrame(run.history).groupby("member")["images_per_second"].max()
+    """How long an epoch of each member took, by the median over the epochs."""
+    rates = pd.DataFrame(run.history).groupby("member")["images_per_second"].median()
     return [images / rates[index] for index in range(len(run.members))]
 
 
@@ -382,7 +382,12 @@ def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:
         "beaten": beaten,
         "noise2noise": n2n.to_dict() | {"error": n2n["se_seeds"] if pd.notna(n2n["se_seeds"]) else n2n["se_images"]},
         "clipped": clipped["mean"],
-        "large": large.to_dict() | {"minutes": large["seconds_per_epoch"] * large["epochs"] / 60},
+        "large": large.to_dict()
+        | {
+            "parameters": int(large["parameters"]),
+            "epochs": int(large["epochs"]),
+            "minutes": large["seconds_per_epoch"] * large["epochs"] / 60,
+        },
         "most": most["images"].max(),
         "fewest": fewest["images"].max(),
     }

@@ -27,7 +27,7 @@ PRESETS = {
             Member(model=UNet(width=64), optimizer=Muon(learning_rate=0.003, schedule="one_cycle", ema_decay=0.999))
         ),
         "mnist",
-        epochs=3,
+        epochs=5,
         batch_size=64,
     ),
 }
