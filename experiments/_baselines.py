@@ -1,11 +1,11 @@
-"""The classical denoisers of `_classical`, fitted and measured on all cores."""
+"""The classical denoisers of `_filters`, fitted and measured on all cores."""
 
 import concurrent.futures
 import multiprocessing
 import os
 from collections.abc import Sequence
 
-import _classical
+import _filters
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,7 +24,7 @@ TEST_IMAGES = 1_000
 def require_installed(names: Sequence[str]) -> None:
     """Raises InputError unless all baselines are known and can be used."""
     for name in names:
-        _classical.require_installed(name)
+        _filters.require_installed(name)
 
 
 def image_counts(data: jaxdae.ImageData) -> list[int]:
@@ -74,12 +74,12 @@ def _training_noise(noise: jaxdae.Noise, images: jax.Array) -> jax.Array:
 
 def _share(name: str, images: np.ndarray) -> np.ndarray:
     """The training images of a baseline: only linear MMSE is fitted on more than the tuning images."""
-    return images if name == "linear_mmse" else images[: _classical.TUNING_IMAGES]
+    return images if name == "linear_mmse" else images[: _filters.TUNING_IMAGES]
 
 
 def _measure(
     name: str, clean: np.ndarray, train_noisy: np.ndarray, test_noisy: np.ndarray, test_images: np.ndarray
 ) -> dict[str, Scores]:
-    raw, calibrated = (_classical.apply(fitted, test_noisy) for fitted in _classical.fit(name, clean, train_noisy))
+    raw, calibrated = (_filters.apply(fitted, test_noisy) for fitted in _filters.fit(name, clean, train_noisy))
     labels = {name: raw, f"{name}, calibrated": calibrated}
     return {label: one_seed(jax.device_get(metrics.score(image, test_images))) for label, image in labels.items()}

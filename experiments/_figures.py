@@ -138,6 +138,77 @@ def _learning_panel(axes: Axes, rows: pd.DataFrame, *, legend: bool) -> None:
     axes.grid(alpha=0.3)
 
 
+def blind_curves(table: pd.DataFrame, family: str, blind: str, variants: Sequence[str]) -> Figure:
+    """Blind networks against the test level beside a family's specialists; below, their distance to these."""
+    rows = of_fewest_images(pick(table, metric="psnr", seed=None))
+    own = pick(rows, kind="denoiser", model=family, variant=variants[0])
+    own = own[own["trained_at"] == own["test_level"].map("{:g}".format)].set_index("test_level")["mean"].sort_index()
+    networks = pick(rows, kind="denoiser", trained_at=blind)
+    colors = dict(zip(networks["model"].unique(), ("0.1", ORANGE, BLUE), strict=True))
+    lines = {
+        f"{model}, {variant}": (
+            pick(networks, model=model, variant=variant),
+            {"color": color, "linestyle": style, "marker": "o"},
+        )
+        for model, color in colors.items()
+        for variant, style in zip(variants, ("-", "--"), strict=True)
+    }
+    lines |= {
+        name: (pick(rows, kind="baseline", model=name), {"color": "0.55", "linestyle": style})
+        for name, style in BEST_BASELINES.items()
+    }
+    figure = Figure(figsize=(8.5, 7), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for label, (line, style) in lines.items():
+        means = line.set_index("test_level")["mean"].sort_index()
+        above.plot(means.index, means, markersize=4, label=label, **style)
+        gaps = (means - own).dropna()
+        below.plot(gaps.index, gaps, markersize=4, **style)
+    above.plot(own.index, own, "D", color=ORANGE, fillstyle="none", label=f"{family}, specialist of the level")
+    above.set(ylabel=UNITS["psnr"], title=f"blind networks (trained on {blind})")
+    below.set(
+        xlabel="noise level of the test images",
+        ylabel=f"{UNITS['psnr']}\nminus the {family} specialist's",
+        ylim=(-6.5, 0.3),
+    )
+    for axes in (above, below):
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    return figure
+
+
+def gap_curves(rows: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """The differences of blind networks to the specialist of each test level, a line for each variant."""
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    for variant in variants:
+        line = pick(rows, variant=variant).sort_values("test_level")
+        errors = line["se_seeds"].fillna(line["se_images"])
+        axes.errorbar(line["test_level"], line["mean"], yerr=errors, marker="o", ms=4, capsize=2, label=variant)
+    axes.axhline(0, color="0.5", lw=1)
+    axes.set(xlabel="noise level", ylabel="PSNR of the blind U-Net\nminus the specialist's (dB)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def quality_over_time(rows: pd.DataFrame, costs: pd.DataFrame, variants: Sequence[str]) -> Figure:
+    """PSNR at one level against the time of the training, the network and its parameters beside each point."""
+    figure = Figure(figsize=(6.5, 4), layout="constrained")
+    axes = figure.subplots()
+    joined = rows.merge(costs, on=["model", "variant", "trained_at"])
+    for variant, color, marker, side in zip(variants, (BLUE, ORANGE), "o^", ("bottom", "top"), strict=True):
+        for row in pick(joined, variant=variant).to_dict("records"):
+            minutes = row["seconds_per_epoch"] * row["epochs"] / 60
+            axes.semilogx(minutes, row["mean"], marker, color=color)
+            label = f" {row['model']}, {row['parameters']:,}" + ("" if variant == variants[0] else f", {variant}")
+            axes.annotate(label, (minutes, row["mean"]), fontsize="small", va=side)
+    axes.set(xlabel="minutes of training steps", ylabel=f"PSNR at level {rows['test_level'].iloc[0]:g} (dB)")
+    axes.margins(x=0.35, y=0.12)
+    axes.grid(alpha=0.3, which="both")
+    return figure
+
+
 def strip(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
     """The same digits in several settings: rows of (title, digit, height, width) images, 0..255."""
     digits = next(iter(rows.values())).shape[1]

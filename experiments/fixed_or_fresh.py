@@ -20,7 +20,7 @@ import _shell as shell
 import _tables as tables
 import numpy as np
 import pandas as pd
-from _classical import TUNING_IMAGES
+from _filters import TUNING_IMAGES
 from _tables import Row, pick
 
 import jaxdae

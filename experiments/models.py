@@ -24,7 +24,6 @@ import _tables as tables
 import numpy as np
 import pandas as pd
 from _tables import Row, pick
-from matplotlib.figure import Figure
 
 import jaxdae
 from jaxdae import evaluation
@@ -147,7 +146,7 @@ def experiment(options: Options) -> None:
             "seconds_per_epoch": float(np.mean([seconds[i] for i in of])),
             "epochs": options.large_epochs if named is large else options.epochs,
         }
-        | reference_scores(denoisers[of[0]], data)
+        | {f"reference_{name}": score for name, score in report.reference_scores(denoisers[of[0]], data).items()}
         for named, of in zip(everything, places, strict=True)
     ]
     duration = report.duration(sum(report.training_seconds(run, images) for run in trained), measured_since)
@@ -249,91 +248,20 @@ def differences(
     return rows
 
 
-def reference_scores(denoiser: jaxdae.Denoiser, data: jaxdae.ImageData, images: int = 1000) -> dict[str, float]:
-    """A denoiser at level 0.5 on the first images with NumPy's clipped noise of seed 0, which others can repeat."""
-    clean = data.test[:images].astype(np.float32) / 255
-    noisy = np.clip(clean + 0.5 * np.random.default_rng(0).standard_normal(clean.shape), 0, 1).astype(np.float32)
-    denoised = denoiser(noisy, 0.5 if denoiser.takes_level else None)
-    found = jaxdae.metrics.score(denoised, clean)
-    return {f"reference_{name}": float(np.mean(found[name])) for name in ("psnr", "ssim")}
-
-
 def publish(options: Options) -> None:
     """Draws the figures and writes the README, from the files in the results folder."""
     table, costs = tables.read_table(options.out, "models"), pd.DataFrame(report.read_about(options.out)["costs"])
     psnr = tables.of_most_images(pick(table, metric="psnr", seed=None))
-    drawn = {"levels": level_figure(table), "gaps": gap_figure(psnr), "time": time_figure(psnr, costs)}
+    own = psnr["test_level"] == float(MIDDLE)
+    drawn = {
+        "levels": figures.blind_curves(table, "unet", BLIND, (PLAIN, "bias-free, level input")),
+        "gaps": figures.gap_curves(pick(psnr, kind="difference", trained_at=BLIND), tuple(VARIANTS)),
+        "time": figures.quality_over_time(
+            pick(psnr[own], kind="denoiser", trained_at=MIDDLE), costs, (PLAIN, "bias-free")
+        ),
+    }
     figures.save_figures(options.out, drawn)
     report.write_readme(options.out, "models", **facts(table, costs))
-
-
-def level_figure(table: pd.DataFrame) -> Figure:
-    """PSNR of the blind networks against the level, beside the specialists' own levels and classical denoisers."""
-    rows = tables.of_fewest_images(pick(table, metric="psnr", seed=None))
-    figure = Figure(figsize=(8.5, 5), layout="constrained")
-    axes = figure.subplots()
-    colors = dict(zip(FAMILIES, ("0.1", figures.ORANGE, figures.BLUE), strict=True))
-    for family, color in colors.items():
-        for variant, style in {PLAIN: "-", "bias-free, level input": "--"}.items():
-            line = pick(rows, kind="denoiser", model=family, variant=variant, trained_at=BLIND).sort_values(
-                "test_level"
-            )
-            axes.plot(
-                line["test_level"], line["mean"], style, color=color, marker="o", ms=4, label=f"{family}, {variant}"
-            )
-    own = pick(rows, kind="denoiser", model="unet", variant=PLAIN)
-    own = own[own["trained_at"] == own["test_level"].map("{:g}".format)].sort_values("test_level")
-    axes.plot(
-        own["test_level"],
-        own["mean"],
-        "D",
-        color=figures.ORANGE,
-        fillstyle="none",
-        label="unet, specialist of the level",
-    )
-    for name, style in figures.BEST_BASELINES.items():
-        line = pick(rows, kind="baseline", model=name).sort_values("test_level")
-        axes.plot(line["test_level"], line["mean"], style, color="0.55", label=name)
-    axes.set(
-        xlabel="noise level of the test images", ylabel=figures.UNITS["psnr"], title="blind networks (trained on 0:1)"
-    )
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small")
-    return figure
-
-
-def gap_figure(psnr: pd.DataFrame) -> Figure:
-    """The blind U-Nets minus the specialist of each level."""
-    rows = pick(psnr, kind="difference", trained_at=BLIND)
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
-    axes = figure.subplots()
-    for variant in VARIANTS:
-        line = pick(rows, variant=variant).sort_values("test_level")
-        errors = line["se_seeds"].fillna(line["se_images"])
-        axes.errorbar(line["test_level"], line["mean"], yerr=errors, marker="o", ms=4, capsize=2, label=variant)
-    axes.axhline(0, color="0.5", lw=1)
-    axes.set(xlabel="noise level", ylabel="PSNR of the blind U-Net\nminus the specialist's (dB)")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    return figure
-
-
-def time_figure(psnr: pd.DataFrame, costs: pd.DataFrame) -> Figure:
-    """PSNR at level 0.5 against the time of the training."""
-    figure = Figure(figsize=(6.5, 4), layout="constrained")
-    axes = figure.subplots()
-    at_middle = pick(psnr, kind="denoiser", test_level=float(MIDDLE), trained_at=MIDDLE)
-    for row in costs[(costs["trained_at"] == MIDDLE) & costs["variant"].isin((PLAIN, "bias-free"))].itertuples():
-        [mean] = pick(at_middle, model=row.model, variant=row.variant)["mean"]
-        minutes = row.seconds_per_epoch * row.epochs / 60
-        marker = "o" if row.variant == PLAIN else "^"
-        axes.semilogx(minutes, mean, marker, color=figures.BLUE if row.variant == PLAIN else figures.ORANGE)
-        label = f" {row.model}, {row.parameters:,}" + (", bias-free" if row.variant != PLAIN else "")
-        axes.annotate(label, (minutes, mean), fontsize="small", va="bottom" if row.variant == PLAIN else "top")
-    axes.set(xlabel="minutes of training steps", ylabel=f"PSNR at level {MIDDLE} (dB)")
-    axes.margins(x=0.35, y=0.12)
-    axes.grid(alpha=0.3, which="both")
-    return figure
 
 
 def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:

@@ -14,19 +14,19 @@ from pathlib import Path
 import _report as report
 import _shell as shell
 import _tables as tables
+import benchmark
 import pandas as pd
 from _contestants import NETWORKS, Job, start, take_turns
-from benchmark import KINDS, spread
+
+import jaxdae
 
 PEER = "PyTorch, channels_last"
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(shell.Options):
+class Options(benchmark.Options):
     """Settings of the benchmark."""
 
-    rounds: int = 7
-    """Rounds in which both have one turn."""
     steps: int = 4
     """Training steps of a turn."""
     images: int = 1_000
@@ -44,13 +44,14 @@ def experiment(options: Options) -> None:
     for network in ("autoencoder", *NETWORKS):
         base = Job("jaxdae", options.steps, options.images, options.dataset, options.manual_dir, batch=options.batch)
         jobs = [dataclasses.replace(base, name=name, model=network) for name in ("jaxdae", PEER)]
-        contestants, missing = start(jobs, KINDS)
-        assert not missing, missing
-        take_turns(contestants, KINDS, options.rounds)
+        contestants, missing = start(jobs, benchmark.KINDS)
+        if missing:
+            raise jaxdae.InputError(f"{missing[0]} is not installed; pip install -e '.[benchmark]'")
+        take_turns(contestants, benchmark.KINDS, options.rounds)
         rows += [
             {"network": network, "contestant": each.job.name, "turn": kind, "round": number, "seconds": seconds}
             for each in contestants
-            for kind in KINDS
+            for kind in benchmark.KINDS
             for number, seconds in enumerate(each.times[kind], 1)
         ]
     tables.write_table(options.out, pd.DataFrame(rows))
@@ -76,7 +77,7 @@ def publish(options: Options) -> None:
         seconds = times[times["turn"] == kind].pivot(index="round", columns=["contestant", "network"], values="seconds")
         for name in ("jaxdae", PEER):
             columns[f"{unit}, {name}"] = (count / seconds[name].median()).map("{:,.0f}".format)
-        columns[f"time of {kind} / PyTorch"] = spread(seconds["jaxdae"].div(seconds[PEER]))
+        columns[f"time of {kind} / PyTorch"] = benchmark.spread(seconds["jaxdae"].div(seconds[PEER]))
     table = pd.DataFrame(columns).loc[networks].rename_axis("network")
     report.write_readme(options.out, "models_speed", table=table)
 

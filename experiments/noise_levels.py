@@ -72,7 +72,7 @@ def experiment(options: Options) -> None:
         seeds=options.seeds,
         generalist=options.generalist,
         holdout=holdout,
-        reference=reference_scores(denoisers[trained["0.5"][0]], data)
+        reference=report.reference_scores(denoisers[trained["0.5"][0]], data)
         if options.dataset == "mnist" and 0.5 in options.levels
         else None,
     )
@@ -127,15 +127,6 @@ def save_strip(options: Options, denoisers: list[jaxdae.Denoiser], data: jaxdae.
         "generalist": [generalist(images) for images in noisy],
     }
     shell.save_strip(options.out, images, clean=clean[..., 0], levels=np.array(options.levels))
-
-
-def reference_scores(denoiser: jaxdae.Denoiser, data: jaxdae.ImageData, images: int = 1000) -> dict[str, float]:
-    """A denoiser at level 0.5 on the first images with NumPy's noise of seed 0: a protocol that others can repeat."""
-    clean = data.test[:images].astype(np.float32) / 255
-    drawn = np.random.default_rng(0).standard_normal(clean.shape)
-    noisy = np.clip(clean + 0.5 * drawn, 0, 1).astype(np.float32)
-    scores = jaxdae.metrics.score(denoiser(noisy), clean)
-    return {name: float(np.mean(values)) for name, values in scores.items()}
 
 
 def publish(options: Options) -> None:

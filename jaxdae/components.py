@@ -98,11 +98,11 @@ def checked(component: Any) -> Any:
     """The component with every field checked and in its canonical type; InputError if a value is not allowed."""
     if isinstance(component, type):
         raise InputError(f"{component.__name__} is a class; give an instance, {component.__name__}()")
-    values = {name: setting.checked(getattr(component, name)) for name, setting in settings(component).items()}
-    for name, value in values.items():
-        each = settings(component)[name].each
-        if each and isinstance(value, tuple) and len(value) != values[each]:
-            raise InputError(f"{name} {value} has {len(value)} values, but {each} is {values[each]}")
+    declared = settings(component)
+    values = {name: setting.checked(getattr(component, name)) for name, setting in declared.items()}
+    for name, each in ((name, setting.each) for name, setting in declared.items() if setting.each):
+        if isinstance(values[name], tuple) and len(values[name]) != values[each]:
+            raise InputError(f"{name} {values[name]} has {len(values[name])} values, but {each} is {values[each]}")
     return replace(component, values)
 
 
@@ -129,7 +129,12 @@ def make(component: type, values: Mapping[str, Any]) -> Any:
     """A component of those values; InputError if a field is not known."""
     for name in values:
         require_name(f"field of {component.__name__}", name, settings(component))
-    return component(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    return component(**with_tuples(values))
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values read from JSON, which has lists only."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def kind_of(component: Any, kinds: Mapping[str, type]) -> str:

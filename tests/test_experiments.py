@@ -18,7 +18,7 @@ from jaxdae.runs import folder
 sys.path.append(str(Path(__file__).parent.parent / "experiments"))
 
 import _baselines as classical
-import _classical
+import _filters
 import _shell as shell
 import _tables as tables
 
@@ -243,8 +243,8 @@ def test_a_baseline_is_tuned_on_training_noise_and_measured_on_the_noise_of_the_
     assert abs(np.corrcoef((train_noisy - clean).ravel(), (test_noisy - clean).ravel())[0, 1]) < 0.25
     [found] = classical.baseline_scores(("gaussian",), DATA, [noise])
     fitted_on = np.asarray(classical.training_noise(noise, DATA.train))
-    raw, _ = _classical.fit("gaussian", DATA.train / 255, fitted_on)
-    expected = jaxdae.metrics.score(_classical.apply(raw, test_noisy), clean)["psnr"]
+    raw, _ = _filters.fit("gaussian", DATA.train / 255, fitted_on)
+    expected = jaxdae.metrics.score(_filters.apply(raw, test_noisy), clean)["psnr"]
     assert list(found) == ["gaussian", "gaussian, calibrated"]
     np.testing.assert_allclose(found["gaussian"]["psnr"][0], expected, rtol=1e-4)
 

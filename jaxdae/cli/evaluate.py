@@ -34,8 +34,7 @@ def run(words: Sequence[str]) -> int:
     if arguments.json:
         print(json.dumps(rows, indent=1))
     else:
-        print(
-            *dict.fromkeys(denoisers[row["member"]].about.origin for row in rows if row["seed"] is not None), sep="\n"
-        )
+        for index in dict.fromkeys(row["member"] for row in rows if row["member"] != "identity"):
+            print(denoisers[index].about.origin)
         print_table(rows)
     return 0

@@ -27,7 +27,10 @@ class Picture:
 
 
 def find(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """The pictures in files and folders (kept in order below `out`), each with the path of its result."""
+    """The pictures in files and folders, each with the path of its result; folders keep their order below `out`.
+
+    InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; choose a folder")
     targets: dict[Path, Path] = {}

@@ -36,16 +36,17 @@ def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
     path = Path(name_or_path)
     if not (path / folder.CONFIG).exists():
         raise InputError(f"{path} is neither a run folder nor a packaged denoiser ({', '.join(PACKAGED)})")
-    return (run := load_run(path)).select([run.index()])[0]
+    run = load_run(path)
+    return run.select([run.index()])[0]
 
 
 def _load_packaged(path: Path) -> Denoiser:
     saved: dict[str, Any] = json.loads((path / "about.json").read_text())
     with np.load(path / "params.npz") as arrays:
         params = unflatten_dict({name: arrays[name] for name in arrays}, sep="/")
-    module, noise = components.from_dict(saved.pop("model"), MODELS), check_noise(Noise(**saved.pop("noise")))
-    tuples: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
-    return Denoiser(module, params, About(noise, **tuples))
+    module = components.from_dict(saved.pop("model"), MODELS)
+    noise = check_noise(components.make(Noise, saved.pop("noise")))
+    return Denoiser(module, params, About(noise, **components.with_tuples(saved)))
 
 
 def save_packaged(denoiser: Denoiser, name: str = "digits", home: Path = HOME) -> Path:

@@ -80,7 +80,7 @@ class Denoiser:
 
     @property
     def takes_level(self) -> bool:
-        """Whether it needs to be told the noise level."""
+        """Whether the noise level is an input of the network."""
         return getattr(self.module, "level_input", False)
 
     def check_level(self, level: Any, images: int = 1) -> Float[np.ndarray, "image"] | None:

@@ -25,4 +25,4 @@ def bias() -> Any:
 
 def level_input() -> Any:
     """Whether the network takes the noise level."""
-    return structure(False, "the noise level as a further input channel")
+    return structure(False, "the noise level as an additional input channel")

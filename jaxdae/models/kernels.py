@@ -31,9 +31,8 @@ def conv(
     Without a padding, zeros surround the images so that the output has 1/stride of their size, as padding SAME does.
     """
     if padding is None:
-        sizes = zip(images.shape[1:3], kernel.shape[:2], strict=True)
-        whole = [max((-(-side // stride) - 1) * stride + size - side, 0) for side, size in sizes]
-        padding = (whole[0] // 2, whole[0] - whole[0] // 2), (whole[1] // 2, whole[1] - whole[1] // 2)
+        rows, columns = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
+        padding = (rows, columns)
     on_cpu = functools.partial(_cpu_conv if stride == 1 else _cpu_strided_conv, padding)
     native = functools.partial(_xla_conv, padding, stride=stride)
     return lax.platform_dependent(images, kernel, cpu=on_cpu, default=native)

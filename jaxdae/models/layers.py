@@ -38,58 +38,55 @@ def he_normal(key: PRNGKey, shape: Sequence[int], dtype: DTypeLike = jnp.float32
     return jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape) * math.sqrt(2 / math.prod(shape[:-1]))
 
 
-class Conv(nn.Module):
-    """A convolution, optionally with upsampling by 2 before it or max-pool 2 after it."""
+class _Layer(nn.Module):
+    """What layers with a square kernel share."""
 
     features: int
     size: int = 3
-    """Of the square kernel; 3 with upsampling."""
+    bias: bool = True
+    initializer: Initializer = glorot_uniform
+    dtype: DTypeLike | None = None
+
+    def _parameters(self, images: Images) -> tuple[Array, Array, Array | float]:
+        """The images, the kernel and the bias (0 without one) in the layer's type."""
+        kernel = self.param("kernel", self.initializer, (self.size, self.size, images.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
+        inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=self.dtype)
+        return jnp.asarray(inputs), jnp.asarray(weights), 0.0 if offset is None else offset
+
+
+class Conv(_Layer):
+    """A convolution, optionally with upsampling by 2 before it (size 3) or max-pool 2 after it."""
+
     stride: int = 1
     """1 or 2."""
     padding: Literal["same", "valid"] = "same"
     upsample: bool = False
     pool: bool = False
-    bias: bool = True
-    initializer: Initializer = glorot_uniform
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, images: Images) -> Float[Array, "batch height2 width2 feature"]:
         """Returns the convolved images."""
-        inputs, weights, offset = _parameters(self, images)
+        inputs, weights, offset = self._parameters(images)
         if self.upsample:
             convolved = kernels.upsample_conv3x3(inputs, weights)
         else:
             padding = ((0, 0), (0, 0)) if self.padding == "valid" else None
             convolved = kernels.conv(inputs, weights, padding, self.stride)
         # The same numbers as pooling last, since neither a bias nor relu changes the order, on a quarter of the pixels.
-        pooled = max_pool(convolved) if self.pool else convolved
-        return pooled if offset is None else pooled + offset
+        return (max_pool(convolved) if self.pool else convolved) + offset
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(_Layer):
     """A transposed convolution with stride 2, to twice the size."""
 
-    features: int
     size: int = 2
-    bias: bool = True
-    initializer: Initializer = glorot_uniform
-    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, images: Images) -> Float[Array, "batch height2 width2 feature"]:
         """Returns the images of twice the size."""
-        inputs, weights, offset = _parameters(self, images)
-        convolved = kernels.conv_transpose(inputs, weights)
-        return convolved if offset is None else convolved + offset
-
-
-def _parameters(layer: Conv | ConvTranspose, images: Images) -> tuple[Array, Array, Array | None]:
-    """The images, kernel and bias of a layer (None without one) in the layer's type."""
-    kernel = layer.param("kernel", layer.initializer, (layer.size, layer.size, images.shape[-1], layer.features))
-    bias = layer.param("bias", nn.initializers.zeros, (layer.features,)) if layer.bias else None
-    inputs, weights, offset = promote_dtype(images, kernel, bias, dtype=layer.dtype)
-    return jnp.asarray(inputs), jnp.asarray(weights), offset
+        inputs, weights, offset = self._parameters(images)
+        return kernels.conv_transpose(inputs, weights) + offset
 
 
 def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height2 width2 channel"]:

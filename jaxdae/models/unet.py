@@ -26,7 +26,7 @@ class UNet(nn.Module):
     repeat: int = structure(1, "convolutions at each size, down and up", at_least=1, below=2**8)
     down: str = structure(
         "unshuffled",
-        "how a U-Net halves: pixel-unshuffle and a 1x1 convolution, or a 3x3 convolution of stride 2",
+        "downsampling: pixel-unshuffle and a 1x1 convolution, or a 3x3 convolution with stride 2",
         choices=("unshuffled", "strided"),
     )
     bias: bool = fields.bias()
@@ -65,7 +65,7 @@ class UNet(nn.Module):
             skips.append(convolve(hidden, i, f"encoder_{i}"))
             features = self.width * 2 ** (i + 1)
             strided = self.down == "strided"
-            down = Conv(features, 3 if strided else 1, 2 if strided else 1, name=f"down_{i}", **settings)
+            down = Conv(features, 3 if strided else 1, stride=2 if strided else 1, name=f"down_{i}", **settings)
             hidden = down(skips[-1] if strided else pixel_unshuffle(skips[-1]))
         hidden = convolve(hidden, self.depth, "middle")
         for i in reversed(range(self.depth)):

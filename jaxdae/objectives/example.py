@@ -1,4 +1,4 @@
-"""What an objective makes of a sample, and what it asks of a network."""
+"""`Example`, a training example, and `Predict`, the network as an objective calls it."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

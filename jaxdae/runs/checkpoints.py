@@ -50,7 +50,7 @@ def save(manager: ocp.CheckpointManager, step: int, states: Sequence[TrainState]
 def restore(
     manager: ocp.CheckpointManager, states: Sequence[TrainState], bests: Sequence[Best]
 ) -> tuple[int, list[TrainState], list[Best]]:
-    """The step, states and bests of the newest checkpoint, placed on devices like those given."""
+    """The step, states and bests of the newest checkpoint, on devices as those given; InputError if damaged."""
 
     def target(item: Sequence[Any]) -> Any:
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _by_group(item))

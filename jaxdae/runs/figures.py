@@ -38,7 +38,7 @@ def write_figures(
     noisy = np.asarray(noisy_examples(data.test[:10], noise, seed=run.loop.evaluation_seed))
     told = level if denoiser.takes_level else None
     layers = jax.device_get(denoiser.layers(noisy, told))
-    layer = layer or next(iter(sorted(layers, key="encoder_0".__ne__)), None)
+    layer = layer or ("encoder_0" if "encoder_0" in layers else next(iter(layers), None))
     drawn: dict[str, Figure] = {
         "loss": plots.loss_curves(run.history, run.labels),
         "noisy": plots.noisy_digits(noisy),

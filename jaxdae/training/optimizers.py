@@ -26,7 +26,7 @@ class Optimizer:
     learning_rate: float = number(1.0, "peak of the schedule", above=0)
     schedule: str = structure("constant", "learning rate over the epochs of the run", choices=SCHEDULES)
     ema_decay: float | None = number(None, "decay per step of a weight average (EMA); it replaces the weights", below=1)
-    clip_norm: float | None = number(None, "longest gradient; a longer one is shortened to it", above=0)
+    clip_norm: float | None = number(None, "maximum norm of the gradient; larger gradients are scaled down", above=0)
 
     def transformation(self, rate: Rate) -> optax.GradientTransformation:
         """The optax transformation with a learning rate as a function of the steps taken."""
@@ -61,9 +61,9 @@ class Adam(Optimizer):
 
 @struct.dataclass
 class AdamW(Adam):
-    """Loshchilov & Hutter 2019: Adam with weight decay that the gradient's scale does not change."""
+    """Loshchilov & Hutter 2019: Adam with decoupled weight decay."""
 
-    weight_decay: float = number(1e-4, "part of the weights that a step of learning rate 1 takes away")
+    weight_decay: float = number(1e-4, "weight decay per step, times the learning rate")
 
     def transformation(self, rate: Rate) -> optax.GradientTransformation:
         """The optax transformation."""

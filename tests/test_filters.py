@@ -6,11 +6,11 @@ import os
 import sys
 import types
 
-import _classical
+import _filters
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from _classical import FAMILIES, TUNING_IMAGES, Baseline, apply, fit
+from _filters import FAMILIES, TUNING_IMAGES, Baseline, apply, fit
 
 from jaxdae import load, metrics
 from jaxdae.errors import InputError
@@ -98,10 +98,10 @@ def test_linear_mmse_of_one_pixel_is_the_regression_line():
 
 def test_linear_mmse_without_a_ridge_is_least_squares():
     clean, noisy = (images[:, 4:8, 4:8].astype(np.float64) for images in TRAIN)
-    affine = next(_classical._fit_affine(clean, noisy, (0.0,)))
+    affine = next(_filters._fit_affine(clean, noisy, (0.0,)))
     design = np.column_stack([noisy.reshape(len(noisy), -1), np.ones(len(noisy))])
     expected = design @ np.linalg.lstsq(design, clean.reshape(len(clean), -1))[0]
-    actual = _classical._linear_mmse(noisy, affine=affine, ridge=0.0)
+    actual = _filters._linear_mmse(noisy, affine=affine, ridge=0.0)
     np.testing.assert_allclose(actual.reshape(expected.shape), expected, atol=1e-9)
 
 
