@@ -52,9 +52,9 @@ def _weighted_mean(values: Images, weight: Weight) -> PerImage:
     return (weights * values).sum(_IMAGE) / weights.sum(_IMAGE)
 
 
-def psnr(denoised: Images, clean: Images) -> PerImage:
-    """Peak signal-to-noise ratio in dB for a peak of 1, of the squared error floored at LEAST_MSE."""
-    return -10 * jnp.log10(jnp.maximum(mse(denoised, clean), LEAST_MSE))
+def psnr(denoised: Images, clean: Images, weight: Weight | None = None) -> PerImage:
+    """Peak signal-to-noise ratio in dB for a peak of 1, of the (weighted) squared error floored at LEAST_MSE."""
+    return -10 * jnp.log10(jnp.maximum(mse(denoised, clean, weight), LEAST_MSE))
 
 
 def ssim(denoised: Images, clean: Images) -> PerImage:

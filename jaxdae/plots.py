@@ -13,7 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 Images = Float[np.ndarray, "image height width channel"]
 
-LOSS_LABELS = {"bce": "binary cross-entropy (nats per pixel)", "mse": "mean squared error"}
+LOSS_LABELS = {
+    "bce": "binary cross-entropy (nats per pixel)",
+    "mse": "mean squared error",
+    "log_mse": "log of the squared error (dB)",
+}
 
 
 def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:

@@ -183,7 +183,7 @@ def test_networks_are_paired_with_the_specialist_of_the_level_and_measured_with_
     import models
 
     options = models.Options(levels=(0.25, 0.5), test_levels=(0.25, 0.5), seeds=(3, 4), slow_seeds=2, baselines=())
-    some = [entry for entry in models.entries(options) if entry.family == "unet"]
+    some = [e for e in models.entries(options) if e.family == "unet" or e.variant not in models.VARIANTS]
     members, places = models.members_of(some), models.positions(some)
     assert [members[i].seed for i in places[0]] == [3, 4] and len(members) == 2 * len(some)
     denoisers = [SimpleNamespace(about=SimpleNamespace(noise=member.noise)) for member in members]

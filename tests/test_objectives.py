@@ -43,13 +43,19 @@ def test_each_image_has_its_mean_loss():
         np.testing.assert_allclose(losses("mse", kind), np.square(image - CLEAN).mean((1, 2, 3)), rtol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_the_logarithmic_loss_is_minus_the_psnr_of_each_image():
+    expected = 10 * np.log10(np.square(OUTPUT - CLEAN).mean((1, 2, 3)))
+    np.testing.assert_allclose(losses("log_mse", "image"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["bce", "mse", "log_mse"])
 def test_a_weighted_loss_is_the_weighted_mean_over_pixels(loss):
     image = sigmoid(OUTPUT)
     cross_entropy = -CLEAN * np.log(image) - (1 - CLEAN) * np.log(1 - image)
     pixels = cross_entropy if loss == "bce" else np.square(image - CLEAN)
     weights = np.broadcast_to(WEIGHT, pixels.shape)
-    expected = [np.average(p, weights=w) for p, w in zip(pixels, weights, strict=True)]
+    means = [np.average(p, weights=w) for p, w in zip(pixels, weights, strict=True)]
+    expected = 10 * np.log10(means) if loss == "log_mse" else means
     np.testing.assert_allclose(losses(loss, "logits", WEIGHT), expected, rtol=1e-5)
     np.testing.assert_allclose(losses(loss, "logits", np.ones_like(WEIGHT)), losses(loss, "logits"), rtol=1e-5)
 
@@ -107,6 +113,7 @@ def test_the_gradient_of_noise2noise_is_the_supervised_one_in_expectation():
         (Noise2Noise(), Noise(), "but clipping moves it; add --no-clip"),
         (Noise2Noise(), Noise("masking", (0.5, 0.5), clip=False), "but masking moves it; take gaussian noise"),
         (Noise2Noise("bce"), UNCLIPPED, "noise2noise with loss bce has no minimum for targets beyond"),
+        (Noise2Noise("log_mse"), UNCLIPPED, "noise2noise with loss log_mse does not learn the mean"),
         (Noise2Noise("bce", allow_bias=True), UNCLIPPED, "loss bce needs prediction logits, not image"),
     ],
 )

@@ -10,7 +10,7 @@ from jaxdae.data.source import Sample
 from jaxdae.errors import InputError
 from jaxdae.noise import CORRUPTIONS, Noise
 from jaxdae.objectives.example import Example
-from jaxdae.objectives.supervised import LOSSES, Supervised
+from jaxdae.objectives.supervised import LOSS_HELP, LOSSES, Supervised
 from jaxdae.rng import Draws
 
 
@@ -19,11 +19,11 @@ class Noise2Noise(Supervised):
     """The target is a second noisy draw of the same image, at the same level (Lehtinen et al. 2018, arXiv 1803.04189).
 
     The network of least squared error predicts the mean of the targets: that of the clean images, if noise keeps the
-    mean. So clipped noise, corruptions that move the mean and binary cross-entropy (which has no minimum for targets
-    beyond [0, 1]) are refused.
+    mean. So clipped noise, corruptions that move the mean, binary cross-entropy (which has no minimum for targets
+    beyond [0, 1]) and the logarithm of the error (whose optimum is not the mean) are refused.
     """
 
-    loss: str | None = structure("mse", "binary cross-entropy (bce, of logits only) or squared error", choices=LOSSES)
+    loss: str | None = structure("mse", LOSS_HELP, choices=LOSSES)
     allow_bias: bool = structure(False, "train although the mean of the noisy targets is not the clean image")
 
     def check(self, noise: Noise, model: Any) -> Self:
@@ -36,6 +36,8 @@ class Noise2Noise(Supervised):
                 raise InputError(f"{wanted}, but clipping moves it; add --no-clip (clip=False), or --allow-bias")
             if self.loss == "bce":
                 raise InputError("noise2noise with loss bce has no minimum for targets beyond [0, 1]; use loss mse")
+            if self.loss == "log_mse":
+                raise InputError("noise2noise with loss log_mse does not learn the mean of noisy targets; use loss mse")
         return super().check(noise, model)
 
     def example(self, draws: Draws, sample: Sample, noise: Noise) -> Example:

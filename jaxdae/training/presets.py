@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jaxdae.models import UNet
 from jaxdae.noise import Noise
+from jaxdae.objectives import Supervised
 from jaxdae.training.member import Member, check_member
 from jaxdae.training.optimizers import Muon
 
@@ -24,7 +25,11 @@ PRESETS = {
     ),
     "unet": Preset(
         check_member(
-            Member(model=UNet(width=64), optimizer=Muon(learning_rate=0.003, schedule="one_cycle", ema_decay=0.999))
+            Member(
+                model=UNet(depth=3),
+                objective=Supervised("log_mse"),
+                optimizer=Muon(learning_rate=0.003, schedule="one_cycle", ema_decay=0.999),
+            )
         ),
         "mnist",
         epochs=5,
