@@ -56,6 +56,8 @@ class Options(shell.Options):
     """Training levels of the U-Net's specialists; 0.5 is one."""
     test_levels: tuple[float, ...] = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.2)
     """Noise levels of the test images."""
+    test_images: int = 2_000
+    """How many test images are measured, from the first."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds of the autoencoders; the slower U-Nets and DnCNN have the first `slow_seeds` of them."""
     slow_seeds: int = 1
@@ -174,6 +176,8 @@ def check(options: Options) -> None:
         raise jaxdae.InputError(
             f"levels {options.levels} and test levels {options.test_levels} must both hold {MIDDLE}"
         )
+    if options.test_images < 1:
+        raise jaxdae.InputError(f"test images {options.test_images} is not allowed: give an integer of at least 1")
     classical.require_installed(options.baselines)
 
 
@@ -203,13 +207,14 @@ def rows_of_tests(
     data: jaxdae.ImageData,
 ) -> list[Row]:
     """Every network at every level with its own clipping, the blind ones' differences to the specialists, baselines."""
-    counts = classical.image_counts(data)
+    images = data.test[: options.test_images]
+    counts = classical.image_counts(dataclasses.replace(data, test=images))
     rows: list[Row] = []
     scores: dict[int, tables.Scores] = {}
     for clip in (True, False):
         chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.about.noise.clip == clip]
         noise = jaxdae.Noise(clip=clip)
-        found, identity = evaluation.measure([denoisers[i] for i in chosen], data.test, noise, options.test_levels)
+        found, identity = evaluation.measure([denoisers[i] for i in chosen], images, noise, options.test_levels)
         for position, index in enumerate(chosen):
             scores[index] = {metric: values[:, position] for metric, values in found.items()}
         if clip:
