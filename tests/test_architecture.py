@@ -16,7 +16,7 @@ RANKS = (
     {"data", "metrics", "parallel", "rng", "types", "errors", "components", "devices", "plots"},
     {"objectives", "models", "noise"},
     {"training", "evaluation"},
-    {"runs"},
+    {"runs", "verification"},
     {"exchange"},
     {"cli"},
 )
