@@ -1,0 +1,109 @@
+"""Every compiled program, lowered for accelerators on a machine without one: native convolutions, no host callback."""
+
+import functools
+import importlib
+import re
+
+import jax
+import numpy as np
+import pytest
+from jax import export
+
+import jaxdae
+from jaxdae import parallel, training
+from jaxdae.data import InMemory
+from jaxdae.evaluation import validation
+from jaxdae.models import denoiser
+from jaxdae.noise import CORRUPTIONS
+from jaxdae.training import epoch as epoch_module
+
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("platform", ["cuda", "tpu"])]
+
+SOURCE = InMemory(jax.ShapeDtypeStruct((50, 16, 16, 1), np.uint8))
+PLAN = training.Plan.of(50, 16, 2)
+MODELS = {
+    "autoencoder": (jaxdae.ConvAutoencoder(width=2, depth=1), 3),
+    "unet": (jaxdae.UNet(width=2, depth=1), 6),
+    "dncnn": (jaxdae.DnCNN(width=2, depth=3, level_input=True), 3),
+}
+"""Networks, and how many convolutions they have."""
+INDEX = jax.ShapeDtypeStruct((), np.int32)
+SEED = jax.ShapeDtypeStruct((), np.uint32)
+
+
+@pytest.fixture(autouse=True)
+def on_an_accelerator(monkeypatch):
+    """What is chosen while a program is traced is chosen as there."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+def group(model, count, **components):
+    members = [training.check_member(jaxdae.Member(seed=i, model=model, **components)) for i in range(count)]
+    stacked = training.stack(members)
+    return stacked, *jax.eval_shape(lambda m: training.initial_states(m, 1), stacked)
+
+
+def train(model, members, **components):
+    stacked, states, _ = group(model, members, **components)
+    static = {"plan": PLAN, "steps": None, "at_once": 0, "mesh": parallel.data_mesh()}
+    return functools.partial(epoch_module._train_chunk, **static), (states, stacked, SOURCE, INDEX, INDEX)
+
+
+def validate(model, members):
+    stacked, states, _ = group(model, members)
+    return functools.partial(validation._validate, at_once=0), (states.params, stacked, SOURCE, SEED)
+
+
+def measure(model, members):
+    _, states, _ = group(model, members)
+    static = {"module": model, "corruption": "gaussian", "clip": True, "at_once": 0}
+    levels = jax.ShapeDtypeStruct((3,), np.float32)
+    return functools.partial(importlib.import_module("jaxdae.evaluation.measure")._measure, **static), (
+        states.params,
+        SOURCE.images,
+        levels,
+        SEED,
+    )
+
+
+def denoise(model, members):
+    _, states, _ = group(model, 1)
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states.params)
+    batch = [jax.ShapeDtypeStruct((40, 16, 16, 1), np.float32)]
+    if getattr(model, "level_input", False):
+        batch.append(jax.ShapeDtypeStruct((40,), np.float32))
+    return functools.partial(denoiser._compiled, module=model, at_once=16), (params, *batch)
+
+
+def lowered(platform, program, arguments):
+    return export.export(jax.jit(program), platforms=[platform])(*arguments).mlir_module()
+
+
+def assert_native(text, convolutions):
+    assert text.count("stablehlo.convolution") == convolutions
+    assert "optimization_barrier" not in text
+    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+    assert all("HIGHEST" in line for line in products)  # the mean of a BCE; the products of the CPU's kernels are plain
+    assert not re.search("callback|infeed|outfeed|send_to_host|recv_from_host", text)
+
+
+@pytest.mark.parametrize("program", [validate, measure, denoise])
+@pytest.mark.parametrize("family", MODELS)
+def test_forward_programs(family, program, platform):
+    model, layers = MODELS[family]
+    assert_native(lowered(platform, *program(model, 2)), 2 * layers if program is validate else layers)
+
+
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("family", MODELS)
+def test_training(family, members, platform):
+    """Forward, both gradients; the gradient for the first layer's images is not needed."""
+    model, layers = MODELS[family]
+    assert_native(lowered(platform, *train(model, members)), 3 * layers - 1)
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_training_with_every_corruption(corruption, platform):
+    model, layers = MODELS["autoencoder"]
+    program = train(model, 1, noise=jaxdae.Noise(corruption, level=(0.0, 1.0)))
+    assert_native(lowered(platform, *program), 3 * layers - 1)
