@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxdae import components, rng
 from jaxdae.components import number, structure
-from jaxdae.data.source import to_unit
+from jaxdae.data.source import require_unit_range, to_unit
 from jaxdae.errors import InputError
 from jaxdae.rng import Draws
 from jaxdae.types import Image, Images, PRNGKey, RawImages, Scalar
@@ -82,14 +82,17 @@ class Corruption(NamedTuple):
 
     function: Callable[[PRNGKey, Image, Scalar], Image]
     unit: str
-    highest: float = math.inf
+    highest: float = 5.0
+    """The highest level: more noise than that is a level on another scale than [0, 1]."""
+    scaled: bool = False
+    """Whether the level is a brightness: on a scale of 0 to 255 it is 255 times as high."""
     unbiased: bool = True
     """Whether the mean over draws is the clean image, before clipping."""
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "gaussian": Corruption(gaussian, "standard deviation"),
-    "uniform": Corruption(uniform, "half-width"),
+    "gaussian": Corruption(gaussian, "standard deviation", scaled=True),
+    "uniform": Corruption(uniform, "half-width", scaled=True),
     "speckle": Corruption(speckle, "standard deviation over signal"),
     "salt_and_pepper": Corruption(salt_and_pepper, "fraction of pixels", highest=1.0, unbiased=False),
     "masking": Corruption(masking, "fraction of pixels", highest=1.0, unbiased=False),
@@ -129,7 +132,13 @@ def corrupt(
         level: the noise level, in the unit of the corruption; may be traced.
         corruption: a name in `CORRUPTIONS`.
         clip: clip the result to [0, 1].
+
+    InputError for integers, which would become 0 and 1.
     """
+    if not jnp.issubdtype(clean.dtype, jnp.floating):
+        raise InputError(
+            f"clean images must be floats on the [0, 1] scale, not {clean.dtype}; divide 8-bit ones by 255"
+        )
     noisy = CORRUPTIONS[corruption].function(key, clean, level)
     return jnp.clip(noisy, 0.0, 1.0) if clip else jnp.asarray(noisy)
 
@@ -158,10 +167,11 @@ def noisy_examples(
         index: the positions of the images in their dataset; by default the first ones.
 
     Returns:
-        The noisy images; beyond [0, 1] only if `noise.clip` is False. InputError if the noise or the type of the images
-        is not allowed.
+        The noisy images; beyond [0, 1] only if `noise.clip` is False. InputError if the noise, or the type or range of
+        the images, is not allowed.
     """
     noise = check_noise(noise)
+    require_unit_range(images)
     with rng.pinned():
         positions = jnp.arange(images.shape[0]) if index is None else jnp.asarray(index)
         return corrupt_batch(noise, Draws(jnp.uint32(seed), jnp.uint32(rng.EVALUATION), positions), to_unit(images))[0]
@@ -171,12 +181,15 @@ def check_noise(noise: Noise) -> Noise:
     """The noise with its level as the pair (low, high); InputError if a field or the level is not allowed."""
     noise = components.checked(noise)
     low, high = level_range(noise.level)
-    highest = CORRUPTIONS[noise.corruption].highest
-    if not (0 <= low <= high <= highest and math.isfinite(high)):
-        allowed = "from 0 to 1" if highest == 1.0 else "0 or more"
+    corruption = CORRUPTIONS[noise.corruption]
+    if not 0 <= low <= high <= corruption.highest:
+        way_out = "a range low:high rising"
+        if corruption.scaled and 0 <= low <= high <= 5 * 255:
+            on_unit = format_level((low / 255, high / 255))
+            way_out = f"on the [0, 1] scale of the images; on the scale to 255 it is {on_unit} (--noise-scale 255)"
         raise InputError(
-            f"noise level {format_level((low, high))} is out of range: {noise.corruption} takes {allowed}, "
-            "a range low:high rising"
+            f"noise level {format_level((low, high))} is out of range: {noise.corruption} takes 0 to "
+            f"{corruption.highest:g}, {way_out}"
         )
     return noise.replace(level=(low, high))  # type: ignore[attr-defined]
 

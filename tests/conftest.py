@@ -4,6 +4,8 @@ import os
 import tempfile
 
 import hypothesis
+import jaxtyping
+import pytest
 
 PROGRAMS = tempfile.TemporaryDirectory(prefix="jaxdae-tests-")
 
@@ -16,3 +18,11 @@ os.environ |= {
 
 hypothesis.settings.register_profile("jaxdae", deadline=None, derandomize=True, max_examples=15)
 hypothesis.settings.load_profile("jaxdae")
+
+
+@pytest.fixture
+def unchecked_types():
+    """Calls the functions as a user's process does, where no annotation is checked."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

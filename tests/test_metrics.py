@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxdae import metrics
+from jaxdae.errors import InputError
 
 SHAPES = [(7, 7, 1), (9, 16, 3)]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -135,5 +136,18 @@ def test_scores_are_the_four_metrics_of_the_clamped_image():
 
 @pytest.mark.parametrize("shape", [(6, 7, 1), (7, 6, 1), (1, 1, 3)])
 def test_ssim_rejects_sides_below_7(shape):
-    with pytest.raises(ValueError, match="at least 7x7"):
+    with pytest.raises(InputError, match="at least 7x7"):
         metrics.ssim(jnp.zeros(shape), jnp.zeros(shape))
+    assert list(metrics.score(jnp.zeros(shape), jnp.zeros(shape))) == ["bce", "mse", "psnr"]
+
+
+@pytest.mark.parametrize("metric", [metrics.bce_from_logits, *IMAGE_METRICS])
+def test_integers_and_other_shapes_are_refused(unchecked_types, metric):
+    """Differences of 8-bit brightness wrap: 200 and 10 would be -6 dB apart, and are 2.6."""
+    eight_bit, image = np.full(SHAPES[0], 200, np.uint8), np.full(SHAPES[0], 0.5)
+    for pair in ((eight_bit, eight_bit - 190), (image, eight_bit), (eight_bit, image)):
+        with pytest.raises(InputError, match="floats on the .0, 1. scale, not uint8; divide 8-bit images by 255"):
+            metric(*pair)
+    with pytest.raises(InputError, match=r"shapes \(7, 7, 1\) and \(7, 7, 7\) cannot be compared"):
+        metric(image[None], np.zeros((1, 7, 7, 7)))
+    np.testing.assert_allclose(metrics.psnr(eight_bit / 255, (eight_bit - 190) / 255), 2.556, atol=0.001)

@@ -231,6 +231,15 @@ def test_the_noise_of_evaluation_is_none_of_training(epoch):
     assert abs(np.corrcoef(evaluated, trained)[0, 1]) < 0.02
 
 
+def test_integers_are_not_made_noisy(unchecked_types):
+    """Clipped to [0, 1], 8-bit images would become ones."""
+    with pytest.raises(InputError, match="must be floats on the .0, 1. scale, not uint8; divide 8-bit ones by 255"):
+        noise.corrupt(jax.random.key(0), np.full((4, 4, 1), 128, np.uint8), 0.5)
+    for images in (np.full((1, 4, 4, 1), 128.0), np.full((1, 4, 4, 1), np.nan), np.full((1, 4, 4, 1), -0.5)):
+        with pytest.raises(InputError, match="float images must be on the .0, 1. scale, not from"):
+            noise.noisy_examples(images, Noise())
+
+
 def test_a_level_is_a_number_or_a_range_and_becomes_a_pair():
     for level in (0.5, "0.5", (0.5, 0.5), [0.5], "0.5:0.50", np.float32(0.5)):
         assert check_noise(Noise(level=level)).level == (0.5, 0.5)
@@ -241,14 +250,20 @@ def test_a_level_is_a_number_or_a_range_and_becomes_a_pair():
 @pytest.mark.parametrize(
     ("component", "sentence"),
     [
-        (Noise(level=-0.1), r"noise level -0.1 is out of range: gaussian takes 0 or more"),
+        (Noise(level=-0.1), r"noise level -0.1 is out of range: gaussian takes 0 to 5, a range low:high rising"),
+        (
+            Noise(level=25),
+            r"25 is out of range: gaussian takes 0 to 5, on the .0, 1. scale .* to 255 it is 0.0980392 \(--n",
+        ),
+        (Noise("uniform", level="5:50"), r"on the scale to 255 it is 0.0196078:0.196078 \(--noise-scale 255\)"),
+        (Noise("poisson", level=6), r"noise level 6 is out of range: poisson takes 0 to 5, a range low:high rising"),
         (Noise(level="1:0"), r"noise level 1:0 is out of range"),
         (Noise(level="much"), r"noise level 'much' is neither a number \(0.5\) nor a range \(0:1\)"),
         (Noise(level=(0, 0.5, 1)), r"noise level \(0, 0.5, 1\) is neither a number"),
         (Noise(level=()), r"noise level \(\) is neither a number"),
         (Noise(level=None), r"noise level None is neither a number"),
         (Noise(level=float("nan")), r"noise level nan.* is out of range"),
-        (Noise("masking", level=1.5), r"masking takes from 0 to 1"),
+        (Noise("masking", level=1.5), r"masking takes 0 to 1"),
         (Noise("gausian"), r"corruption 'gausian' is not known; did you mean gaussian\?"),
         (Noise(redraw=1), r"redraw 1 is neither true nor false"),
     ],

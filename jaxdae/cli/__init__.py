@@ -24,11 +24,14 @@ jaxdae trains denoisers and compares them across noise levels, models and object
   jaxdae plot runs/classic            draw its figures
   jaxdae denoise scan.png --out clean/
                                       denoise pictures with the packaged denoiser
+  jaxdae noisy-set --dataset mnist --out noisy.npz
+                                      the noisy test images as a file, for other programs
+  jaxdae check                        compare what this machine computes with NumPy
 
 `jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
 folder; `jaxdae --no-cache VERB` does without."""
 
-VERBS = ("train", "resume", "evaluate", "plot", "denoise")
+VERBS = ("train", "resume", "evaluate", "plot", "denoise", "noisy-set", "check")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -41,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
             print(f"jaxdae {__version__}")
             return 0
         require_name("verb", argv[0], VERBS)
-        return importlib.import_module(f"jaxdae.cli.{argv[0]}").run(argv[1:])
+        return importlib.import_module(f"jaxdae.cli.{argv[0].replace('-', '_')}").run(argv[1:])
     except SystemExit as stop:  # argparse has printed a help
         return int(stop.code or 0)
     except BrokenPipeError:  # the reader of our output has seen enough
@@ -84,6 +87,8 @@ def console() -> None:
     arguments = sys.argv[1:]
     sys.unraisablehook = _unraisable
     cores_as_devices()
+    for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the terminal has not
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if arguments[:1] == ["--no-cache"]:
         arguments = arguments[1:]
     else:

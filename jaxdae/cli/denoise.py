@@ -24,6 +24,7 @@ def run(words: Sequence[str]) -> int:
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
     add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
+    options.add_noise_scale(parser)
     options.add_member_choice(parser)
     arguments = parser.parse(words)
     if not arguments.run and (arguments.member is not None or arguments.weights != "last"):
@@ -33,12 +34,15 @@ def run(words: Sequence[str]) -> int:
         [denoiser] = trained.select([trained.index(arguments.member)], arguments.weights)
     else:
         denoiser = load_denoiser("digits")
-    level = arguments.noise_level
+    level, added = (
+        given and options.on_unit_scale([given], arguments.noise_scale, [denoiser.about.noise.corruption])[0]
+        for given in (arguments.noise_level, arguments.add_noise)
+    )
     if level is None and denoiser.takes_level:
-        level = arguments.add_noise
+        level = added
     for line in denoise_pictures(
         denoiser, arguments.pictures, arguments.out,
-        level=level, invert=arguments.invert, add_noise=arguments.add_noise,
+        level=level, invert=arguments.invert, add_noise=added,
     ):  # fmt: skip
         print(line)
     return 0

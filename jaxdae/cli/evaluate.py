@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jaxdae import evaluation
 from jaxdae.cli import options
-from jaxdae.cli.report import print_table
+from jaxdae.cli.report import print_scores
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
 
@@ -17,8 +17,9 @@ def run(words: Sequence[str]) -> int:
     """Evaluates and prints."""
     parser = options.Parser("evaluate", DESCRIPTION, "run")
     parser.add_argument("run", type=Path, help="the run folder")
-    levels = "noise levels (default: those of the training)"
-    parser.add_argument("--test-levels", "--test-level", type=float, nargs="+", metavar="LEVEL", help=levels)
+    help = "noise levels (default: those of the training)"
+    parser.add_argument("--test-levels", "--test-level", type=float, nargs="+", metavar="LEVEL", help=help)
+    options.add_noise_scale(parser)
     parser.add_argument("--test-corruption", metavar="NAME", help="measure all members with this corruption")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options.add_member_choice(parser)
@@ -27,8 +28,10 @@ def run(words: Sequence[str]) -> int:
     trained, data = options.load_run(arguments)
     denoisers = trained.select(weights=arguments.weights)
     members = None if arguments.member is None else [trained.index(arguments.member)]
+    own = [arguments.test_corruption] if arguments.test_corruption else [m.noise.corruption for m in trained.members]
+    levels = arguments.test_levels and options.on_unit_scale(arguments.test_levels, arguments.noise_scale, own)
     rows = evaluation.evaluate(
-        denoisers, data.test, arguments.test_levels,
+        denoisers, data.test, levels,
         corruption=arguments.test_corruption, members=members, seed=trained.loop.evaluation_seed,
     )  # fmt: skip
     if arguments.json:
@@ -36,5 +39,5 @@ def run(words: Sequence[str]) -> int:
     else:
         for index in dict.fromkeys(row["member"] for row in rows if row["member"] != "identity"):
             print(denoisers[index].about.origin)
-        print_table(rows)
+        print_scores(rows, data)
     return 0

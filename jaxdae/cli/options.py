@@ -1,6 +1,7 @@
 """Options of the command line, generated from the fields that components declare."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ from jaxdae import components, runs
 from jaxdae.components import Setting
 from jaxdae.data import ImageData, load
 from jaxdae.errors import InputError, nearest
-from jaxdae.noise import Noise, format_level
+from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
 from jaxdae.training import Member, grid
 from jaxdae.training.member import KINDS, with_optimizer
@@ -95,6 +96,25 @@ def add_member_choice(parser: Parser) -> None:
     parser.add_argument("--weights", default="last", metavar="last|best", help=epoch)
 
 
+def add_noise_scale(group: Any) -> None:
+    """The scale on which noise levels are typed."""
+    help = "what white is on the scale of the noise levels given: 255 for 8-bit images (default: 1)"
+    group.add_argument("--noise-scale", type=float, default=1.0, metavar="X", help=help)
+
+
+def on_unit_scale(levels: Sequence[Any], scale: float, corruptions: Sequence[str]) -> list[Any]:
+    """Noise levels that were typed on a scale, on [0, 1]; InputError where a level is not a brightness."""
+    if scale == 1:
+        return list(levels)
+    if not 0 < scale < math.inf:
+        raise InputError(f"noise scale {scale:g} is not allowed: give the value of white, such as 255")
+    for name in corruptions:
+        if name in CORRUPTIONS and not CORRUPTIONS[name].scaled:
+            raise InputError(f"a level of {name} ({CORRUPTIONS[name].unit}) has no scale; leave --noise-scale out")
+    ends = [tuple(end / scale for end in level_range(level)) for level in levels]
+    return [low if low == high else (low, high) for low, high in ends]
+
+
 def add_progress(parser: Any) -> None:
     """Whether a progress bar is shown."""
     shown = {"default": True, "help": "show a progress bar (default: shown)"}
@@ -121,6 +141,7 @@ def add_member_options(parser: Parser, common: Any) -> None:
     """An option for every field of every component that a member can have; each takes several values for a grid."""
     seeds = "of the initial weights, the order of the examples and the noise (default: 0)"
     common.add_argument(*_flags("seed"), dest="seed", nargs="+", type=int, metavar="N", help=seeds)
+    add_noise_scale(common)
     for slot, kinds in KINDS.items():
         group = parser.add_argument_group(slot)
         if kinds is not None:
@@ -217,6 +238,9 @@ def members_of(arguments: argparse.Namespace, base: Member) -> tuple[Member, ...
                 whose, own = ", ".join(kind for kind, _ in settings), components.kind_of(chosen[0], kinds or {})
                 raise InputError(f"--{settings[0][1].flag} belongs to the {slot} {whose}, not to {own}; leave it out")
             axes[path] = values or [True]
+    if levels := axes.get("noise.level"):
+        corruptions = axes.get("noise.corruption", [base.noise.corruption])
+        axes["noise.level"] = on_unit_scale(levels, arguments.noise_scale, corruptions)
     return grid(base, axes)
 
 

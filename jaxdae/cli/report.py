@@ -8,6 +8,7 @@ from rich.table import Table
 
 from jaxdae.data import ImageData
 from jaxdae.evaluation import evaluate
+from jaxdae.metrics import SSIM_WINDOW, has_ssim
 from jaxdae.runs import Run, checkpoints, folder
 from jaxdae.runs.figures import write_figures
 
@@ -16,7 +17,7 @@ def report_run(run: Run, data: ImageData) -> int:
     """Measures one member of a trained run, draws its figures, and says where things are; the exit status."""
     index = run.index()
     print(f"\n{run.describe(index)}, on {len(data.test)} test images:")
-    print_table(evaluate(run.denoisers, data.test, members=[index], seed=run.loop.evaluation_seed))
+    print_scores(evaluate(run.denoisers, data.test, members=[index], seed=run.loop.evaluation_seed), data)
     written = write_figures(run, data)
     assert run.path
     saved = run.path / folder.CHECKPOINTS
@@ -25,6 +26,14 @@ def report_run(run: Run, data: ImageData) -> int:
     for index in run.diverged:
         print(f"{run.describe(index)}: frozen, its loss was not finite; a lower --learning-rate may help")
     return 1 if run.diverged else 0
+
+
+def print_scores(rows: Sequence[dict[str, Any]], data: ImageData) -> None:
+    """Prints the rows of an evaluation, and which metric they lack."""
+    print_table(rows)
+    if not has_ssim(data.test.shape):
+        window, (height, width) = SSIM_WINDOW, data.test.shape[1:3]
+        print(f"without SSIM: images of {height}x{width} pixels are smaller than its window of {window}x{window}")
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:

@@ -25,6 +25,12 @@ Images = UInt8[np.ndarray, "example height width channel"]
 
 DATASETS = ("digits", "mnist", "fashion_mnist", "kmnist")
 IDX_FILES = {"train": "train-images-idx3-ubyte.gz", "test": "t10k-images-idx3-ubyte.gz"}
+UNPACKED_SHA256 = {
+    ("mnist", "train"): "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ("mnist", "test"): "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+}
+"""Of the files without their gzip wrapping, which a copy may have lost or changed."""
+TORCHVISION_FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw", "kmnist": "KMNIST/raw"}
 DIGITS_TRAIN = 1500
 
 
@@ -48,6 +54,14 @@ class ImageData:
             raise InputError(
                 f"training and test images must be uint8 (example, height, width, channel) of one size, not {shapes}"
             )
+        _, first, width, last = self.train.shape
+        if first <= 4 < last and width > 4:
+            raise InputError(
+                f"images of shape {self.train.shape} seem to have their {first} channels first; "
+                "give images.transpose(0, 2, 3, 1)"
+            )
+        if self.train.max() == 1:
+            raise InputError("no training image is brighter than 1 of 255; multiply images of zeros and ones by 255")
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -66,7 +80,8 @@ def load(
 
     Args:
         name: one of `DATASETS`.
-        manual_dir: a folder with files downloaded by hand, in `<manual_dir>/<name>/`; by default $JAXDAE_MANUAL_DIR.
+        manual_dir: a folder with files downloaded by hand, in `<manual_dir>/<name>/` or as torchvision keeps them
+            (`MNIST/raw/`), gzipped or not; by default $JAXDAE_MANUAL_DIR.
         data_dir: where downloads are kept; by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     InputError if the name is not known, a file is damaged, or it is neither here nor can be fetched.
@@ -77,7 +92,7 @@ def load(
     manual_dir = manual_dir or os.environ.get("JAXDAE_MANUAL_DIR")
     if manual_dir and not Path(manual_dir).expanduser().is_dir():
         raise InputError(f"the manual folder {manual_dir} does not exist; give the one that holds {name}/")
-    files = _idx_files(name, Path(manual_dir).expanduser() / name if manual_dir else None, data_dir)
+    files = _idx_files(name, Path(manual_dir).expanduser() if manual_dir else None, data_dir)
     return ImageData(**{split: parse_idx_images(path, content) for split, (path, content) in files.items()}, name=name)
 
 
@@ -92,11 +107,8 @@ def _digits() -> ImageData:
 
 
 def parse_idx_images(path: Path, content: bytes) -> Images:
-    """The images of a gzipped IDX file (magic number 2051); InputError, which names the path, if it is none."""
-    try:
-        content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}): expected a complete gzip file; delete it") from None
+    """The images of an IDX file (magic number 2051), gzipped or not; InputError that names the path if it is none."""
+    content = _unpacked(path, content)
     header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4")
     shape = tuple(int(n) for n in header[1:])
     if header[0] != 2051 or len(content) != 16 + math.prod(shape):
@@ -105,6 +117,15 @@ def parse_idx_images(path: Path, content: bytes) -> Images:
             f"got {header[0]} and {len(content)} bytes for {shape} pixels"
         )
     return np.frombuffer(content, np.uint8, offset=16).reshape(*shape, 1)
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is damaged ({error}): it is not a complete gzip file; fetch it again") from None
 
 
 def _idx_files(name: str, manual_dir: Path | None, data_dir: str | os.PathLike | None) -> dict[str, tuple[Path, bytes]]:
@@ -120,11 +141,15 @@ def _idx_files(name: str, manual_dir: Path | None, data_dir: str | os.PathLike |
     missing = {}
     for split, url in urls.items():
         digest = builder.url_infos[url].checksum
-        by_hand = manual_dir / IDX_FILES[split] if manual_dir else None
+        by_hand = _by_hand(name, split, manual_dir) if manual_dir else None
         before = downloads / resource.get_dl_fname(url, digest)
-        path = by_hand if by_hand and by_hand.exists() else before
-        if path.exists():
-            found[split] = path, _verified(path, digest)
+        if by_hand:
+            found[split] = by_hand, _verified(by_hand, name, split, digest)
+        elif before.exists():
+            try:
+                found[split] = before, _verified(before, name, split, digest)
+            except InputError as error:
+                raise InputError(f"{error}; delete this download, and the next start fetches it again") from None
         else:
             missing[split] = url
     if missing:
@@ -144,12 +169,28 @@ def _idx_files(name: str, manual_dir: Path | None, data_dir: str | os.PathLike |
     return {split: found[split] for split in IDX_FILES}
 
 
-def _verified(path: Path, digest: str) -> bytes:
+def _by_hand(name: str, split: str, manual_dir: Path) -> Path | None:
+    """The file of a split, gzipped or not, wherever people keep it."""
+    folders = (manual_dir / name, manual_dir / TORCHVISION_FOLDERS[name], manual_dir)
+    zipped = IDX_FILES[split]
+    paths = [folder / file for folder in folders for file in (zipped, zipped.removesuffix(".gz"))]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _verified(path: Path, name: str, split: str, digest: str) -> bytes:
+    """The content of a file; InputError if it is not the registered one, in whatever wrapping."""
     content = path.read_bytes()
     actual = hashlib.sha256(content).hexdigest()
-    if actual != digest:
-        raise InputError(f"{path} is damaged or another file: expected SHA-256 {digest}, got {actual}; delete it")
-    return content
+    if actual == digest:
+        return content
+    unpacked = UNPACKED_SHA256.get((name, split))
+    if unpacked is not None and hashlib.sha256(_unpacked(path, content)).hexdigest() == unpacked:
+        return content
+    images = parse_idx_images(path, content)
+    raise InputError(
+        f"{path} holds {len(images)} images of {images.shape[1]}x{images.shape[2]} pixels that are not {name}'s: "
+        f"expected SHA-256 {digest}, got {actual}; from Python, train takes any images as ImageData(train, test)"
+    )
 
 
 def _require_answer(url: str, ways_out: str, *, seconds: float = 6.0) -> None:

@@ -72,3 +72,13 @@ def to_unit(images: RawImages) -> Float[Array, "example height width channel"]:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise InputError(f"images of type {images.dtype} cannot be used: give 8-bit ones, or floats from 0 to 1")
     return images.astype(jnp.float32)
+
+
+def require_unit_range(images: RawImages) -> None:
+    """InputError if floats are not on the [0, 1] scale; 8-bit images always are, once `to_unit` has them."""
+    if jnp.issubdtype(images.dtype, jnp.floating) and images.size:
+        low, high = float(images.min()), float(images.max())
+        if not 0 <= low <= high <= 1:
+            raise InputError(
+                f"float images must be on the [0, 1] scale, not from {low:g} to {high:g}; divide by the peak"
+            )

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdae import metrics, parallel, rng
-from jaxdae.data.source import to_unit
+from jaxdae.data.source import require_unit_range, to_unit
 from jaxdae.errors import InputError
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.models.prediction import predict
@@ -44,12 +44,16 @@ def measure(
 
     Returns:
         `bce` (nats), `mse`, `psnr` (dB) and `ssim` of every image for the denoisers, and for the noisy images
-        themselves. Images are clamped to [0, 1] first; a network that predicts logits is scored by them in BCE.
-        InputError if the noise, a level or the type of the images is not allowed.
+        themselves. Images are clamped to [0, 1] first; a network that predicts logits is scored by them in BCE; there
+        is no `ssim` of images that are smaller than its window. InputError if the noise, a level, the type, range or
+        channels of the images are not allowed.
     """
     if not len(levels):
         raise InputError("there is no test level; give at least one")
     noises = [check_noise(noise.replace(level=level)) for level in levels]  # type: ignore[attr-defined]
+    require_unit_range(images)
+    for denoiser in denoisers:
+        denoiser.check_shape(images.shape)
     values = jnp.asarray([test.level[0] for test in noises], jnp.float32)
     static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "at_once": members_at_once}
     found: list[Any] = [None] * len(denoisers)

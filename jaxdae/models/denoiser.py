@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -14,7 +13,7 @@ from jaxdae import parallel, rng
 from jaxdae.data.source import EIGHT_BIT, ValueRange
 from jaxdae.errors import InputError
 from jaxdae.models.prediction import predict
-from jaxdae.noise import Noise
+from jaxdae.noise import Noise, check_noise
 from jaxdae.types import Images, PerImage, Scalar
 
 TILE = 256
@@ -67,7 +66,7 @@ class Denoiser:
         Returns:
             The denoised images, of the same shape and scale (which the predictions image and residual may leave).
             InputError if the images have another shape, type, range or number of channels, or the level is missing,
-            not a number from 0, or of no use to the network.
+            out of range, or of no use to the network.
         """
         images, levels = self._checked(noisy), self.check_level(level, len(noisy))
         with rng.pinned():
@@ -76,7 +75,7 @@ class Denoiser:
     def layers(self, noisy: Images, level: Any = None) -> dict[str, Float[Array, "batch rows columns feature"]]:
         """What the network sows of its hidden layers (encoder_0 .. decoder_0 ..) for images on the [0, 1] scale."""
         with rng.pinned():
-            return _sown_layers(self.params, jnp.asarray(noisy), self.check_level(level, len(noisy)), self.module)
+            return _sown_layers(self.params, self._checked(noisy), self.check_level(level, len(noisy)), self.module)
 
     @property
     def takes_level(self) -> bool:
@@ -84,7 +83,7 @@ class Denoiser:
         return getattr(self.module, "level_input", False)
 
     def check_level(self, level: Any, images: int = 1) -> Float[np.ndarray, "image"] | None:
-        """The level of each image; InputError if it is missing, not a number from 0, or of no use to the network."""
+        """The level of each image; InputError if it is missing, out of range, or of no use to the network."""
         if level is None and not self.takes_level:
             return None
         if level is None:
@@ -95,21 +94,28 @@ class Denoiser:
             levels = np.broadcast_to(np.asarray(level, np.float32), images)
         except (TypeError, ValueError):
             raise InputError(f"noise level {level!r} is neither a number nor one for each of {images} images") from None
-        if not (np.isfinite(levels).all() and levels.min() >= 0):
-            raise InputError(f"noise level {level!r} is not a number of at least 0")
+        check_noise(self.about.noise.replace(level=(float(levels.min()), float(levels.max()))))  # type: ignore[attr-defined]
         return levels
 
-    def _checked(self, given: Any) -> np.ndarray:
-        noisy, channels, size = np.asarray(given), self.about.channels, self.about.size
-        if noisy.ndim != 4 or min(noisy.shape) == 0:
-            raise InputError(f"images of shape {noisy.shape} cannot be denoised; give (image, height, width, channel)")
-        if noisy.shape[-1] != channels:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """InputError unless arrays of a shape hold images that it takes."""
+        channels, size = self.about.channels, self.about.size
+        if len(shape) != 4 or min(shape) == 0:
+            raise InputError(f"images of shape {shape} cannot be denoised; give (image, height, width, channel)")
+        if shape[-1] != channels:
+            order = "grey denoisers take colour one channel at a time"
+            if shape[1] == channels:
+                order = "PyTorch's order becomes it by images.transpose(0, 2, 3, 1)"
             raise InputError(
-                f"images of shape {noisy.shape} have {noisy.shape[-1]} channels, but this denoiser takes {channels}; "
-                "the order is (image, height, width, channel), and grey denoisers take colour one channel at a time"
+                f"images of shape {shape} have {shape[-1]} channels, but this denoiser takes {channels}; "
+                f"the order is (image, height, width, channel), {order}"
             )
-        if size and noisy.shape[1:3] != size:
-            raise InputError(f"images of {noisy.shape[1:3]} pixels cannot be denoised; this denoiser takes {size} only")
+        if size and shape[1:3] != size:
+            raise InputError(f"images of {shape[1:3]} pixels cannot be denoised; this denoiser takes {size} only")
+
+    def _checked(self, given: Any) -> np.ndarray:
+        noisy = np.asarray(given)
+        self.check_shape(noisy.shape)
         clipped = self.about.noise.clip
         in_range = noisy.min() >= 0 and noisy.max() <= 1 if clipped else np.isfinite(noisy).all()
         if not (np.issubdtype(noisy.dtype, np.floating) and in_range):

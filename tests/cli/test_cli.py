@@ -185,6 +185,19 @@ def test_denoise_uses_the_member_of_a_run(capsys, tmp_path, population):
 
 
 @pytest.mark.slow
+def test_levels_are_taken_on_the_scale_of_8_bit_images(capsys, tmp_path, population):
+    Image.fromarray(DATA.test[0, ..., 0]).save(tmp_path / "scan.png")
+    noisy = ["denoise", tmp_path / "scan.png", "--run", population, "--add-noise"]
+    assert run(capsys, *noisy, "51", "--noise-scale", "255", "--out", tmp_path / "a")[0] == 0
+    assert run(capsys, *noisy, "0.2", "--out", tmp_path / "b")[0] == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "a" / "scan.png"), pixels(tmp_path / "b" / "scan.png"))
+    refused(capsys, "noise level 51 is out of range", *noisy, "51", "--out", tmp_path / "c")
+    measured = ["evaluate", population, "--member", "2", "--json", "--test-levels"]
+    scaled = json.loads(run(capsys, *measured, "127.5", "--noise-scale", "255")[1])
+    assert scaled == json.loads(run(capsys, *measured, "0.5")[1])
+
+
+@pytest.mark.slow
 def test_denoise_without_a_run_uses_the_packaged_denoiser(capsys, tmp_path):
     Image.fromarray(DATA.test[0, ..., 0]).save(tmp_path / "a.png")
     status, out, _ = run(capsys, "denoise", tmp_path / "a.png", "--out", tmp_path / "clean")
@@ -292,7 +305,7 @@ def test_what_is_refused_of_a_run(capsys, tmp_path, population):
     refused(capsys, "member -1 does not exist", "plot", population, "--member", "-1")
     refused(capsys, "weights 'bst' is not known; did you mean best?", "plot", population, "--weights", "bst")
     refused(capsys, "noise level -0.5 is out of range", "evaluate", population, "--test-levels", "0.1", "-0.5")
-    refused(capsys, "masking takes from 0 to 1", "evaluate", population, "--test-corruption", "masking",
+    refused(capsys, "masking takes 0 to 1", "evaluate", population, "--test-corruption", "masking",
             "--test-levels", "2")  # fmt: skip
     refused(capsys, "layer 'encoder_1' is not known; did you mean", "plot", population, "--layer", "encoder_1")
     refused(capsys, "gone.png does not exist", "denoise", "gone.png", "--out", tmp_path / "x", "--run", population)
@@ -307,6 +320,13 @@ def test_a_run_from_python_is_left_to_python(capsys, tmp_path, mixed):
     folder.write_config(tmp_path / "run", dataclasses.replace(config, source=config.source | {"dataset": None}))
     for verb in ("resume", "evaluate", "plot"):
         refused(capsys, "this run was trained on images given from Python; use it from there", verb, tmp_path / "run")
+
+
+def test_names_that_the_terminal_lacks_are_escaped():
+    plain = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", "from jaxdae import cli; cli.console()", "denoise", "gefäß.png", "--out", "x"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=plain)
+    assert ended.returncode == 2 and ended.stderr == "jaxdae: gef\\xe4\\xdf.png does not exist\n"
 
 
 IN_A_PROCESS = """

@@ -54,6 +54,17 @@ def test_options_do_not_clash():
     assert len({flag for *_, flag in flags}) == len(flags)
 
 
+def test_noise_levels_can_be_typed_on_another_scale():
+    found = members("--noise-levels 51 0:255 --noise-scale 255 --corruptions gaussian uniform")
+    assert [m.noise.level for m in found] == 2 * [(0.2, 0.2), (0.0, 1.0)]
+    assert members("--noise-scale 255") == members("")
+    refused(
+        "a level of masking .fraction of pixels. has no scale", "--noise-levels 5 --noise-scale 9 --corruption masking"
+    )
+    refused("noise scale 0 is not allowed: give the value of white", "--noise-level 25 --noise-scale 0")
+    refused(r"noise level 25 is out of range: .* \(--noise-scale 255\)", "--noise-level 25")
+
+
 def test_several_values_make_a_grid():
     found = members("--noise-levels 0.25 0.5 0:1 --seeds 0 1 --widths 2 4")
     assert [(m.model.width, m.noise.level, m.seed) for m in found] == [
@@ -135,12 +146,12 @@ def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path)
         ("--optimizers adam sgd --rho 0.9", "--rho belongs to the optimizer adadelta, not to adam; leave it out"),
         ("--optimizers lion", "optimizer 'lion' is not known; known: adadelta, adam, adamw, muon, sgd"),
         ("--corruptions gausian", r"corruption 'gausian' is not known; did you mean gaussian\?"),
-        ("--noise-levels -1", "noise level -1 is out of range: gaussian takes 0 or more"),
+        ("--noise-levels -1", "noise level -1 is out of range: gaussian takes 0 to 5"),
         ("--noise-levels x:y", "noise level 'x:y' is neither a number"),
         ("--seeds 0 4294967296", r"seed 4294967296 is not an integer .*\(in the cell seed 4294967296\)"),
         ("--seeds 1 1", "members 0 and 1 are the same"),
         ("--corruptions gaussian masking --noise-levels 0.5 1.5",
-         r"masking takes from 0 to 1.*\(in the cell noise.corruption 'masking', noise.level '1.5'\)"),
+         r"masking takes 0 to 1.*\(in the cell noise.corruption 'masking', noise.level '1.5'\)"),
         ("--losses bce mse --predictions logits image",
          r"loss bce needs .*\(in the cell model.prediction 'image', objective.loss 'bce'\)"),
         ("--widths 100000000", "width 100000000 is not allowed: give an integer of at least 1 and below 65536"),

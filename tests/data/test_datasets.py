@@ -51,7 +51,8 @@ def test_idx_images_are_read():
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"not gzip at all", "damaged .*expected a complete gzip file"),
+        (b"not gzip at all", "not an IDX file of images: expected magic number 2051"),
+        (b"\x1f\x8bbroken", "damaged .*fetch it again"),
         (idx(np.zeros((9, 9, 9), np.uint8))[:-12], "damaged"),
         (gzip.compress(b"short"), "expected magic number 2051"),
         (idx(np.zeros((5, 1, 1), np.uint8), magic=2049), "got 2049"),
@@ -67,9 +68,26 @@ def test_another_file_by_hand_is_named_with_both_digests(tmp_path):
     file = tmp_path / "mnist" / datasets.IDX_FILES["train"]
     file.parent.mkdir()
     file.write_bytes(idx(np.zeros((2, 3, 4), np.uint8)))
-    with pytest.raises(InputError, match="expected SHA-256 440fcabf73cc5.*, got") as error:
+    sentence = r"holds 2 images of 3x4 pixels that are not mnist's: expected SHA-256 440fcabf73cc5.*, got .*ImageData"
+    with pytest.raises(InputError, match=sentence) as error:
         load("mnist", manual_dir=tmp_path)
-    assert str(file) in str(error.value)
+    assert str(file) in str(error.value) and "delete" not in str(error.value)
+
+
+@needs_mnist
+@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "."])
+@pytest.mark.parametrize("wrapping", ["original", "gzipped again", "unpacked"])
+def test_mnist_is_known_in_any_wrapping(folder, wrapping, tmp_path):
+    original = Path(os.environ["JAXDAE_MANUAL_DIR"]) / "mnist"
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for name in datasets.IDX_FILES.values():
+        content = (original / name).read_bytes()
+        if wrapping != "original":
+            content = gzip.decompress(content)
+        if wrapping == "gzipped again":
+            content = gzip.compress(content, 1)
+        (tmp_path / folder / (name.removesuffix(".gz") if wrapping == "unpacked" else name)).write_bytes(content)
+    assert load("mnist", manual_dir=tmp_path).sha256 == load("mnist").sha256
 
 
 @pytest.mark.parametrize("answer", [requests.ConnectionError(), None])
@@ -98,6 +116,18 @@ IMAGES = np.zeros((2, 4, 4, 1), np.uint8)
 def test_images_of_another_type_or_size_are_refused(broken):
     with pytest.raises(InputError, match="must be uint8 .* of one size, not uint8"):
         ImageData(IMAGES, broken)
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        (np.full((9, 1, 28, 28), 9, np.uint8), r"\(9, 1, 28, 28\) seem to have their 1 channels first; .*transpose"),
+        (np.eye(28, dtype=np.uint8)[None, ..., None], "multiply images of zeros and ones by 255"),
+    ],
+)
+def test_images_that_would_train_nonsense_are_refused(images, sentence):
+    with pytest.raises(InputError, match=sentence):
+        ImageData(images, images)
 
 
 def test_the_digest_knows_images_shapes_and_splits():

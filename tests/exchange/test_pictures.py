@@ -116,7 +116,7 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     [
         (["a.png", "gone.png"], {}, "gone.png does not exist"),
         (["a.png", "broken.png"], {}, "broken.png cannot be read as a picture"),
-        (["a.png"], {"add_noise": 1.5}, "noise level 1.5 is out of range: masking takes from 0 to 1"),
+        (["a.png"], {"add_noise": 1.5}, "noise level 1.5 is out of range: masking takes 0 to 1"),
         (["."], {"out": "."}, "is the folder of the pictures themselves"),
     ],
 )

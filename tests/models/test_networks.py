@@ -88,8 +88,9 @@ def test_a_level_is_given_where_it_is_needed_and_nowhere_else():
         (told, None, "takes the noise level as an input; give its level"),
         (told, (0.1, 0.2, 0.3), "is neither a number nor one for each of 2 images"),
         (told, "high", "is neither a number"),
-        (told, -0.1, "noise level -0.1 is not a number of at least 0"),
-        (told, float("nan"), "is not a number of at least 0"),
+        (told, -0.1, "noise level -0.1 is out of range: gaussian takes 0 to 5"),
+        (told, float("nan"), "noise level nan.* is out of range"),
+        (told, 25, "noise level 25 is out of range: .* to 255 it is 0.0980392"),
         (blind, 0.5, "takes no noise level; leave 0.5 out"),
     ]
     for made, level, sentence in refused:
