@@ -184,7 +184,7 @@ def check_noise(noise: Noise) -> Noise:
     corruption = CORRUPTIONS[noise.corruption]
     if not 0 <= low <= high <= corruption.highest:
         way_out = "a range low:high rising"
-        if corruption.scaled and 0 <= low <= high <= 5 * 255:
+        if corruption.scaled and 0 <= low <= high <= 255 * corruption.highest:
             on_unit = format_level((low / 255, high / 255))
             way_out = f"on the [0, 1] scale of the images; on the scale to 255 it is {on_unit} (--noise-scale 255)"
         raise InputError(

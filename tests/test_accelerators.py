@@ -58,12 +58,8 @@ def measure(model, members):
     _, states, _ = group(model, members)
     static = {"module": model, "corruption": "gaussian", "clip": True, "at_once": 0}
     levels = jax.ShapeDtypeStruct((3,), np.float32)
-    return functools.partial(importlib.import_module("jaxdae.evaluation.measure")._measure, **static), (
-        states.params,
-        SOURCE.images,
-        levels,
-        SEED,
-    )
+    program = importlib.import_module("jaxdae.evaluation.measure")._measure  # the package has a function of that name
+    return functools.partial(program, **static), (states.params, SOURCE.images, levels, SEED)
 
 
 def denoise(model, members):

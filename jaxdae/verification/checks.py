@@ -37,7 +37,6 @@ FAMILIES: dict[str, tuple[Any, Callable[[Any, Any], Any], Callable[[Any, Any], A
     "unet": (UNet(width=24), reference.unet, reference.squared_error),
     "dncnn": (DnCNN(depth=4), reference.dncnn, reference.squared_error),
 }
-GRADIENT_RATE = 1.0
 COMPARED = 64
 """How many of the denoised images NumPy denoises too, spread evenly."""
 
@@ -154,7 +153,7 @@ def _three_steps(optimizer: Any, gradient: Any) -> Any:
 def check_step(name: str, batch: int, side: int) -> Iterator[Outcome]:
     """The loss and the gradients of a training step: shuffled, made noisy, divided over the devices, added up."""
     model, network, loss = FAMILIES[name]
-    member = check_member(Member(model=model, objective=Supervised(), optimizer=SGD(GRADIENT_RATE, momentum=0.0)))
+    member = check_member(Member(model=model, objective=Supervised(), optimizer=SGD(1.0, momentum=0.0)))
     members, source = stack([member]), InMemory((255 * _digits(batch, side)).astype(np.uint8))
     states, _ = initial_states(members, 1)
     before = jax.device_get(jax.tree.map(lambda x: x[0], states.params))
@@ -177,7 +176,7 @@ def check_step(name: str, batch: int, side: int) -> Iterator[Outcome]:
     allowed = 1e-3 if jax.default_backend() == "cpu" else 2e-2
     yield Outcome(f"{name}: loss of a step", abs(float(losses[0]) / np.concatenate(values).mean() - 1), allowed / 100)
     for layer, kind in paths:
-        moved = (before[layer][kind].astype(np.float64) - after[layer][kind]) / GRADIENT_RATE
+        moved = before[layer][kind].astype(np.float64) - after[layer][kind]
         yield Outcome(f"{name}: gradient of {layer}/{kind}", _relative(moved, found[layer, kind]), allowed)
 
 
