@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -37,8 +37,10 @@ class Job:
     """Images per step."""
     members: int = 1
     """Members in training (jaxdae only)."""
+    population: Literal["map", "vmap", "products"] = "map"
+    """How members step (jaxdae only): `jaxdae.parallel.Population`."""
     members_at_once: int = 0
-    """Members that step together (jaxdae only); 0 for jaxdae's default."""
+    """Members that step together (jaxdae only), where they do; 0: all."""
     devices: int = 0
     """CPU devices (jaxdae only); 0 for all cores."""
     model: str = "autoencoder"
@@ -79,10 +81,10 @@ def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
     params = jax.tree.map(lambda leaf: leaf[0], jax.device_get(best.params))
     denoiser = jaxdae.Denoiser(grid[0].model, params, About(grid[0].noise, channels=1))
 
+    population = parallel.Population(job.population, job.members_at_once)
+
     def train() -> None:
-        state[0], losses = training.train_chunk(
-            state[0], members, source, 1, 0, plan=plan, members_at_once=job.members_at_once
-        )
+        state[0], losses = training.train_chunk(state[0], members, source, 1, 0, plan=plan, population=population)
         jax.block_until_ready(losses)
 
     return {"train": train, "predict": lambda: denoiser(noisy)}

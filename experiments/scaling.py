@@ -67,12 +67,15 @@ def curves(options: Options) -> dict[str, Curve]:
             "ms per member and step",
             lambda members: members,
         ),
-        "members at once (of 4)": Curve(
-            "members that step together",
-            vary(dataclasses.replace(short, members=4), "members_at_once", (1, 2, 4)),
-            "ms per member and step",
-            lambda at_once: 4,
-        ),
+        **{
+            f"members at once by {way} (of 4)": Curve(
+                "members that step together",
+                vary(dataclasses.replace(short, members=4, population=way), "members_at_once", (1, 2, 4)),
+                "ms per member and step",
+                lambda at_once: 4,
+            )
+            for way in ("vmap", "products")
+        },
         "images (batch 16)": Curve(
             "side in pixels",
             vary(dataclasses.replace(job, batch=16), "enlarge", (1, 2, 4, 8), SIDE),
@@ -111,8 +114,8 @@ def experiment(options: Options) -> None:
 def publish(options: Options) -> None:
     """Draws the figure and writes the README, from the files in the results folder."""
     table = pd.read_csv(options.out / tables.TABLE)
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    panels = figure.subplots(2, 4)
+    figure = Figure(figsize=(13, 6), layout="constrained")
+    panels = figure.subplots(2, len(curves(options)))
     sections = {}
     for (title, curve), above, below in zip(curves(options).items(), *panels, strict=True):
         rows = table[table["curve"] == title]

@@ -4,7 +4,7 @@ The devices form one mesh with one axis, `data`.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 AXIS = "data"
+_PRODUCTS = "members by products"
+"""The axis of members whose convolutions are to be batched products."""
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -52,11 +54,35 @@ def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.n
     return jax.tree.map(lambda x: x[:images], divided(shared, *padded))
 
 
-def map_members(function: Callable[..., Any], *stacked: Any, at_once: int = 0) -> Any:
-    """Applies a function of one member to stacked ones, a few at once by vmap.
+class Population(NamedTuple):
+    """How the members of a group go through one program. All ways give the same numbers, up to rounding."""
 
-    By default in turn on a CPU, where vmap costs more (results/scaling/README.md); all at once on an accelerator.
-    """
-    together = at_once or (1 if jax.default_backend() == "cpu" else jax.tree.leaves(stacked)[0].shape[0])
-    # None for one: to trace the vmap of a single member takes a second.
-    return jax.lax.map(lambda one: function(*one), stacked, batch_size=together if together > 1 else None)
+    way: Literal["map", "vmap", "products"]
+    """In turn; or together by vmap, which makes one grouped convolution of theirs; or by vmap with convolutions as
+    matrix products, of which vmap makes batched ones."""
+    at_once: int = 0
+    """How many of them together (a divisor of their number); 0: all."""
+
+
+IN_TURN = Population("map")
+
+
+def map_members(function: Callable[..., Any], *stacked: Any, population: Population) -> Any:
+    """Applies a function of one member to stacked ones."""
+    members = jax.tree.leaves(stacked)[0].shape[0]
+    together = 1 if population.way == "map" else population.at_once or members
+    if together == 1:  # to trace the vmap of a single member takes a second
+        return jax.lax.map(lambda one: function(*one), stacked)
+    batched = jax.vmap(function, axis_name=_PRODUCTS if population.way == "products" else None)
+    groups = jax.tree.map(lambda x: x.reshape(-1, together, *x.shape[1:]), stacked)
+    out = jax.lax.map(lambda group: batched(*group), groups)
+    return jax.tree.map(lambda x: x.reshape(members, *x.shape[2:]), out)
+
+
+def by_products() -> bool:
+    """Whether what is being traced stands for members that step together with their convolutions as products."""
+    try:
+        jax.lax.axis_size(_PRODUCTS)
+    except NameError:
+        return False
+    return True

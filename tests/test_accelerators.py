@@ -15,6 +15,7 @@ from jaxdae.data import InMemory
 from jaxdae.evaluation import validation
 from jaxdae.models import denoiser
 from jaxdae.noise import CORRUPTIONS
+from jaxdae.parallel import IN_TURN, Population
 from jaxdae.training import epoch as epoch_module
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("platform", ["cuda", "tpu"])]
@@ -40,30 +41,38 @@ def on_an_accelerator(monkeypatch):
 def group(model, count, **components):
     members = [training.check_member(jaxdae.Member(seed=i, model=model, **components)) for i in range(count)]
     stacked = training.stack(members)
-    return stacked, *jax.eval_shape(lambda m: training.initial_states(m, 1), stacked)
+    return stacked, initial(stacked)
 
 
-def train(model, members, **components):
-    stacked, states, _ = group(model, members, **components)
-    static = {"plan": PLAN, "steps": None, "at_once": 0, "mesh": parallel.data_mesh()}
-    return functools.partial(epoch_module._train_chunk, **static), (states, stacked, SOURCE, INDEX, INDEX)
+def initial(stacked):
+    return jax.eval_shape(lambda members: training.initial_states(members, 1), stacked)[0]
 
 
-def validate(model, members):
-    stacked, states, _ = group(model, members)
-    return functools.partial(validation._validate, at_once=0), (states.params, stacked, SOURCE, SEED)
+def train(model, members, population=IN_TURN, **components):
+    return train_stacked(group(model, members, **components)[0], population)
 
 
-def measure(model, members):
-    _, states, _ = group(model, members)
-    static = {"module": model, "corruption": "gaussian", "clip": True, "at_once": 0}
+def train_stacked(stacked, population=IN_TURN):
+    static = {"plan": PLAN, "steps": None, "population": population, "mesh": parallel.data_mesh()}
+    program = functools.partial(epoch_module._train_chunk, **static)
+    return program, (initial(stacked), stacked, SOURCE, INDEX, INDEX)
+
+
+def validate(model, members, population=IN_TURN):
+    stacked, states = group(model, members)
+    return functools.partial(validation._validate, population=population), (states.params, stacked, SOURCE, SEED)
+
+
+def measure(model, members, population=IN_TURN):
+    _, states = group(model, members)
+    static = {"module": model, "corruption": "gaussian", "clip": True, "population": population}
     levels = jax.ShapeDtypeStruct((3,), np.float32)
     program = importlib.import_module("jaxdae.evaluation.measure")._measure  # the package has a function of that name
     return functools.partial(program, **static), (states.params, SOURCE.images, levels, SEED)
 
 
 def denoise(model, members):
-    _, states, _ = group(model, 1)
+    _, states = group(model, 1)
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states.params)
     batch = [jax.ShapeDtypeStruct((40, 16, 16, 1), np.float32)]
     if getattr(model, "level_input", False):
@@ -90,12 +99,31 @@ def test_forward_programs(family, program, platform):
     assert_native(lowered(platform, *program(model, 2)), 2 * layers if program is validate else layers)
 
 
-@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("members, population", [(1, IN_TURN), (3, IN_TURN), (3, Population("vmap"))])
 @pytest.mark.parametrize("family", MODELS)
-def test_training(family, members, platform):
+def test_training(family, members, population, platform):
     """Forward, both gradients; the gradient for the first layer's images is not needed."""
     model, layers = MODELS[family]
-    assert_native(lowered(platform, *train(model, members)), 3 * layers - 1)
+    assert_native(lowered(platform, *train(model, members, population)), 3 * layers - 1)
+
+
+@pytest.mark.parametrize("program", [train, validate, measure])
+@pytest.mark.parametrize("family", MODELS)
+def test_members_together_by_products_have_no_convolution(family, program, platform):
+    text = lowered(platform, *program(MODELS[family][0], 3, Population("products")))
+    assert "stablehlo.convolution" not in text and "batching_dims = [0] x [0]" in text
+
+
+def test_a_mixed_run_is_a_program_for_each_structure(platform):
+    """Two networks and two corruptions, two levels each: four programs of two members."""
+    models = [jaxdae.ConvAutoencoder(width=2, depth=1), jaxdae.ConvAutoencoder(width=3, depth=1)]
+    noises = [jaxdae.Noise(kind, level=level) for kind in ("gaussian", "speckle") for level in (0.1, 0.5)]
+    groups = training.group_members(
+        [training.check_member(jaxdae.Member(model=model, noise=noise)) for model in models for noise in noises]
+    )
+    assert [group.indices for group in groups] == [(0, 1), (2, 3), (4, 5), (6, 7)]
+    for stacked in (group.members for group in groups):
+        assert_native(lowered(platform, *train_stacked(stacked)), 3 * 3 - 1)
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)

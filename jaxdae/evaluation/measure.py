@@ -16,6 +16,7 @@ from jaxdae.errors import InputError
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.models.prediction import predict
 from jaxdae.noise import Noise, check_noise, corrupt_batch, format_level
+from jaxdae.parallel import IN_TURN, Population
 from jaxdae.rng import Draws
 from jaxdae.types import RawImages
 
@@ -30,7 +31,7 @@ def measure(
     levels: Sequence[float],
     *,
     seed: int = 0,
-    members_at_once: int = 0,
+    population: Population = IN_TURN,
 ) -> tuple[Scores, IdentityScores]:
     """The metrics of every denoiser at every noise level, on the same noisy images for all.
 
@@ -40,7 +41,7 @@ def measure(
         noise: the corruption and the clipping; its own level is not used.
         levels: the noise levels, in the unit of the corruption.
         seed: of the noise.
-        members_at_once: as in `train_chunk`.
+        population: as in `train_chunk`.
 
     Returns:
         `bce` (nats), `mse`, `psnr` (dB) and `ssim` of every image for the denoisers, and for the noisy images
@@ -55,7 +56,7 @@ def measure(
     for denoiser in denoisers:
         denoiser.check_shape(images.shape)
     values = jnp.asarray([test.level[0] for test in noises], jnp.float32)
-    static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "at_once": members_at_once}
+    static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "population": population}
     found: list[Any] = [None] * len(denoisers)
     with rng.pinned():
         shared = parallel.replicate(jnp.asarray(images)), values, jnp.uint32(seed)
@@ -70,16 +71,24 @@ def measure(
     return every, {name: value[:, 0] for name, value in identity.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "at_once"))
+@functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "population"))
 def _measure(
-    params: Any, images: Array, levels: Array, seed: Array, *, module: Any, corruption: str, clip: bool, at_once: int
+    params: Any,
+    images: Array,
+    levels: Array,
+    seed: Array,
+    *,
+    module: Any,
+    corruption: str,
+    clip: bool,
+    population: Population,
 ) -> Any:
     def one_batch(shared: Any, index: Array) -> Any:
         params, images, level = shared
         clean = to_unit(images[index])
         draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
         noisy, drawn = corrupt_batch(Noise(corruption, (level, level), clip), draws, clean)
-        scores = parallel.map_members(lambda p: _score(module, p, noisy, clean, drawn), params, at_once=at_once)
+        scores = parallel.map_members(lambda p: _score(module, p, noisy, clean, drawn), params, population=population)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores)  # the image axis first, as `in_batches` has it
 
     def one_level(level: Array) -> Any:

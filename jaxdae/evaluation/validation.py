@@ -11,13 +11,14 @@ from jaxdae import metrics, parallel, rng
 from jaxdae.data.source import Source
 from jaxdae.models.prediction import predict
 from jaxdae.noise import EACH
+from jaxdae.parallel import IN_TURN, Population
 from jaxdae.rng import Draws
 from jaxdae.training.epoch import make_examples
 from jaxdae.training.member import Member
 
 
 def validate(
-    params: Any, members: Member, source: Source, *, seed: int = 0, members_at_once: int = 0
+    params: Any, members: Member, source: Source, *, seed: int = 0, population: Population = IN_TURN
 ) -> tuple[Float[Array, "member"], Float[Array, "member"]]:
     """Mean loss and mean PSNR (dB) of every member on clean images with its own noise.
 
@@ -26,14 +27,16 @@ def validate(
         members: stacked. A blind member's levels are drawn from its range, for every image.
         source: the validation images.
         seed: of the noise, the same for all members.
-        members_at_once: as in `training.train_chunk`.
+        population: as in `training.train_chunk`.
     """
     with rng.pinned():
-        return _validate(params, members, source, jnp.uint32(seed), at_once=members_at_once)
+        return _validate(params, members, source, jnp.uint32(seed), population=population)
 
 
-@functools.partial(jax.jit, static_argnames="at_once")
-def _validate(params: Any, members: Member, source: Source, seed: Array, *, at_once: int) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnames="population")
+def _validate(
+    params: Any, members: Member, source: Source, seed: Array, *, population: Population
+) -> tuple[Array, Array]:
     def one_member(params: Any, member: Member) -> tuple[Array, Array]:
         def one_batch(shared: Any, index: Array) -> tuple[Any, Any]:
             params, member, source = shared
@@ -48,4 +51,4 @@ def _validate(params: Any, members: Member, source: Source, seed: Array, *, at_o
         losses, psnr = parallel.in_batches(one_batch, (params, member, source), jnp.arange(source.examples))
         return losses.mean(), psnr.mean()
 
-    return parallel.map_members(one_member, params, members, at_once=at_once)
+    return parallel.map_members(one_member, params, members, population=population)

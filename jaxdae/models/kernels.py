@@ -5,16 +5,19 @@ On GPU and TPU they are the usual XLA operations. On a CPU, jaxlib hands one kin
 many times longer, in a loop above all (jax-ml/jax#12868). So both gradients of a convolution are written as forward
 convolutions too; operands are laid out behind a barrier, or XLA folds the transposition into the dimension numbers. The
 numbers agree to float32 rounding. Everything works under jit, grad, vmap and scan; not under jvp, on a CPU.
+
+On any platform, members that step together "by products" (`parallel.Population`) have convolutions as products.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdae.parallel import by_products
 from jaxdae.types import Images, Kernel
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
@@ -35,19 +38,29 @@ def conv(
         padding = (rows, columns)
     on_cpu = functools.partial(_cpu_conv if stride == 1 else _cpu_strided_conv, padding)
     native = functools.partial(_xla_conv, padding, stride=stride)
-    return lax.platform_dependent(images, kernel, cpu=on_cpu, default=native)
+    products = functools.partial(_sliced_conv, padding, stride=stride)
+    return _choose(images, kernel, on_cpu, native, products)
 
 
 def conv_transpose(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
     """A transposed convolution with stride 2 to twice the size, as `lax.conv_transpose` with padding SAME."""
-    return lax.platform_dependent(images, kernel, cpu=_cpu_conv_transpose, default=_xla_conv_transpose)
+    return _choose(images, kernel, _phase_conv_transpose, _xla_conv_transpose, _phase_conv_transpose)
 
 
 def upsample_conv3x3(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
     """Nearest-neighbour upsampling to twice the size, then a 3x3 convolution to the same size."""
     # A few features leave the fast product of `_nine_products` little to do in its gradient.
     on_cpu = _narrow_upsample_conv if kernel.shape[3] < 8 else _nine_products
-    return lax.platform_dependent(images, kernel, cpu=on_cpu, default=_xla_upsample_conv)
+    return _choose(images, kernel, on_cpu, _xla_upsample_conv, _nine_products)
+
+
+_Operation = Callable[[Array, Array], Array]
+
+
+def _choose(images: Images, kernel: Kernel, cpu: _Operation, native: _Operation, products: _Operation) -> Array:
+    """One of three formulations: for members that step together by products, for a CPU, for accelerators."""
+    operands = jnp.asarray(images), jnp.asarray(kernel)
+    return products(*operands) if by_products() else lax.platform_dependent(*operands, cpu=cpu, default=native)
 
 
 def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
@@ -92,6 +105,15 @@ def _xla_upsample_conv(images: Array, kernel: Array) -> Array:
 
 def _xla_max_pool(images: Array) -> Array:
     return lax.reduce_window(images, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def _sliced_conv(padding: Padding, images: Array, kernel: Array, stride: int = 1) -> Array:
+    """One product of what every output pixel sees with all taps; a batched one under vmap."""
+    padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
+    size, features = kernel.shape[:2], kernel.shape[3]
+    rows, columns = (stride * ((side - taps) // stride) + 1 for side, taps in zip(padded.shape[1:3], size, strict=True))
+    seen = [padded[:, i : i + rows : stride, j : j + columns : stride] for i in range(size[0]) for j in range(size[1])]
+    return jnp.concatenate(seen, axis=-1) @ kernel.reshape(-1, features)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -141,7 +163,7 @@ def _cpu_strided_conv(padding: Padding, images: Array, kernel: Array) -> Array:
     return _cpu_conv(((0, 0), (0, 0)), blocks, taps.reshape(rows // 2, columns // 2, 4 * channels, features))
 
 
-def _cpu_conv_transpose(images: Array, kernel: Array) -> Array:
+def _phase_conv_transpose(images: Array, kernel: Array) -> Array:
     """Each of the four phases of the output is a convolution of the small image by a part of the kernel."""
     channels, features = kernel.shape[2:]
     phases, padding = kernel, []
@@ -156,7 +178,7 @@ def _cpu_conv_transpose(images: Array, kernel: Array) -> Array:
         padding.append((-first, last))
     rows, _, columns = phases.shape[:3]
     stacked = phases.transpose(0, 2, 4, 1, 3, 5).reshape(rows, columns, channels, 4 * features)
-    return pixel_shuffle(_cpu_conv((padding[0], padding[1]), images, stacked))
+    return pixel_shuffle(conv(images, stacked, (padding[0], padding[1])))
 
 
 def _nine_products(images: Array, kernel: Array) -> Array:

@@ -11,12 +11,13 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jaxdae import components, rng
 from jaxdae.components import structure
 from jaxdae.data.datasets import ImageData
 from jaxdae.errors import InputError
+from jaxdae.parallel import Population
 from jaxdae.runs.files import write_text
 from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
@@ -35,9 +36,19 @@ class Loop:
     evaluation_seed: int = structure(0, "seed of the noise of validation and evaluation, the same for every member")
     chunk_steps: int = structure(32, "most optimizer steps between looks at the clock, keyboard and loss", at_least=1)
     members_at_once: int = structure(
-        0, "members that step together, a divisor of every group's size; 0: one on a CPU, all on an accelerator"
+        0, "with vmap or products, members that step together, a divisor of every group's size; 0: all"
+    )
+    population: str = structure(
+        "map",
+        "members of one structure step in turn (map) or together (see docs/options.md)",
+        choices=get_args(Population.__annotations__["way"]),
     )
     keep: int = structure(2, "checkpoints kept: the newest N", at_least=1)
+
+    @property
+    def ways(self) -> Population:
+        """How the members of a group go through a program."""
+        return Population(self.population, self.members_at_once)  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +64,8 @@ class Config:
 def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
     """The loop's settings in their canonical form; InputError if one is not allowed."""
     loop = components.checked(loop)
+    if loop.members_at_once > 1 and loop.population == "map":
+        loop = dataclasses.replace(loop, population="vmap")
     if loop.evaluation_seed >= 2**32:
         raise InputError(f"evaluation seed {loop.evaluation_seed} is not an integer from 0 to 4294967295")
     for group in members_module.group_members(members) if loop.members_at_once else ():

@@ -159,7 +159,7 @@ def _run_epochs(
             previous = losses
             states[g], losses = training.train_chunk(
                 states[g], groups[g].members, train_source, epoch, chunk,
-                plan=plan, epochs=loop.epochs, members_at_once=loop.members_at_once,
+                plan=plan, epochs=loop.epochs, population=loop.ways,
             )  # fmt: skip
             done += 1
             if previous is not None:  # shown while the device is busy with the next chunk
@@ -207,7 +207,7 @@ def _finish_epoch(
         train_losses = training.epoch_losses(state)
         val_losses, val_psnr = evaluation.validate(
             training.trained_params(state), group.members, val_source,
-            seed=config.loop.evaluation_seed, members_at_once=config.loop.members_at_once,
+            seed=config.loop.evaluation_seed, population=config.loop.ways,
         )  # fmt: skip
         measured = jax.device_get((train_losses, val_losses, val_psnr))
         states[g], bests[g] = training.finish_epoch(state, bests[g], val_losses, epoch)

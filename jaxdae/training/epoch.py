@@ -19,6 +19,7 @@ from jaxdae import parallel, rng
 from jaxdae.data.source import Source
 from jaxdae.models import initialize
 from jaxdae.noise import EACH
+from jaxdae.parallel import IN_TURN, Population
 from jaxdae.rng import Draws
 from jaxdae.training.member import Member
 from jaxdae.training.optimizers import averaged, make_optimizer, start_ema
@@ -94,7 +95,7 @@ def train_chunk(
     *,
     plan: Plan,
     epochs: int | None = None,
-    members_at_once: int = 0,
+    population: Population = IN_TURN,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Float[Array, "member"]]:
     """Takes every member of a group through the steps of one chunk.
@@ -107,7 +108,7 @@ def train_chunk(
         chunk: the chunk within the epoch, from 0. Where it reaches past the epoch's last step, nothing more happens.
         plan: the division of the epoch.
         epochs: of the whole run, over which a schedule stretches; not needed for a constant learning rate.
-        members_at_once: members that step together; by default one on a CPU, all on an accelerator.
+        population: how the members go through the program; by default in turn.
         mesh: the devices that share the work; by default all local ones.
 
     Returns:
@@ -121,11 +122,11 @@ def train_chunk(
     with rng.pinned():
         return _train_chunk(
             states, members, source, epoch, chunk,
-            plan=plan, steps=steps, at_once=members_at_once, mesh=mesh or parallel.data_mesh(),
+            plan=plan, steps=steps, population=population, mesh=mesh or parallel.data_mesh(),
         )  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnames=("plan", "steps", "at_once", "mesh"), donate_argnames="states")
+@functools.partial(jax.jit, static_argnames=("plan", "steps", "population", "mesh"), donate_argnames="states")
 def _train_chunk(states: TrainState, *replicated: Any, mesh: Mesh, **static: Any) -> tuple[TrainState, Array]:
     on_device: Any = functools.partial(_train_chunk_on_device, devices=mesh.size, **static)
     # Everything is replicated but the batches, which each device cuts out for itself; check_vma would sum every part's
@@ -143,7 +144,7 @@ def _train_chunk_on_device(
     *,
     plan: Plan,
     steps: int | None,
-    at_once: int,
+    population: Population,
     devices: int,
 ) -> tuple[TrainState, Array]:
     share = -(-plan.batch_size // devices)
@@ -165,7 +166,7 @@ def _train_chunk_on_device(
 
         return jax.lax.scan(step, state, chunk * plan.chunk_length + jnp.arange(plan.chunk_length))[0]
 
-    states = parallel.map_members(one_member, states, members, at_once=at_once)
+    states = parallel.map_members(one_member, states, members, population=population)
     return states, epoch_losses(states)
 
 

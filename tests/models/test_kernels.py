@@ -1,6 +1,7 @@
 """The operations equal those of Flax, forward and in both gradients, for every shape."""
 
 import functools
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from jax import export, lax
 
 from jaxdae.models import kernels
+from jaxdae.parallel import Population, map_members
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -87,14 +89,15 @@ def test_outputs_and_gradients_equal_those_of_flax_in_float64(layer, shape, size
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
-def test_vmap_and_scan_over_images_and_kernels_equal_a_loop(name):
+def test_members_together_or_in_turn_equal_a_loop(name):
     ours, flax = LAYERS[name]
     networks = [[np.float32(x) for x in arrays(ours, (2, 6, 5, 3, 4), (3, 3), seed)] for seed in range(3)]
     stacked = tuple(map(np.stack, zip(*networks, strict=True)))
     looped = [compiled(flax, *each) for each in networks]
     one = functools.partial(compiled, ours)
-    for mapped in (jax.vmap(one)(*stacked), jax.jit(lambda *s: lax.map(lambda each: one(*each), s))(*stacked)):
-        for a, b in zip(mapped, zip(*looped, strict=True), strict=True):
+    for way in get_args(Population.__annotations__["way"]):
+        mapped = jax.jit(lambda *s, way=way: map_members(one, *s, population=Population(way)))
+        for a, b in zip(mapped(*stacked), zip(*looped, strict=True), strict=True):
             assert distance(a, np.stack(b)) < 3e-6
 
 

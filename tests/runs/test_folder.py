@@ -13,6 +13,7 @@ from jaxdae import runs
 from jaxdae.errors import InputError
 from jaxdae.models import MODELS
 from jaxdae.noise import CORRUPTIONS
+from jaxdae.parallel import Population
 from jaxdae.runs import Loop, folder
 from jaxdae.runs.folder import Config
 from jaxdae.training import Member
@@ -159,6 +160,11 @@ def test_wrong_loop_settings_are_refused(tmp_path, loop, sentence):
     three = jaxdae.grid(MEMBER, {"seed": [0, 1, 2]})
     refused(sentence, runs.train, three, DATA, out=tmp_path / "run", **loop)
     assert not (tmp_path / "run").exists()
+
+
+def test_members_at_once_are_together_by_vmap():
+    loop = folder.check_loop(Loop(members_at_once=3), jaxdae.grid(MEMBER, {"seed": [0, 1, 2]}))
+    assert loop.ways == Population("vmap", 3)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):

@@ -11,6 +11,7 @@ from tiny import DATA, LOOP, MEMBER
 from jaxdae import parallel, rng
 from jaxdae.data import InMemory
 from jaxdae.noise import Noise
+from jaxdae.parallel import IN_TURN, Population
 from jaxdae.training import (
     Plan,
     epoch,
@@ -90,9 +91,9 @@ def test_one_program_serves_all_numbers():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("members_at_once", [0, 2])
-def test_a_population_is_its_members_trained_alone(members_at_once):
-    together, losses = train(VARIED, members_at_once=members_at_once)
+@pytest.mark.parametrize("population", [IN_TURN, Population("vmap", 2), Population("products")])
+def test_a_population_is_its_members_trained_alone(population):
+    together, losses = train(VARIED, population=population)
     np.testing.assert_array_equal(epoch_losses(together), losses[-1])
     for i, member in enumerate(VARIED):
         alone, _ = train([member])
