@@ -70,8 +70,10 @@ def test_batches_give_back_every_image_once_and_in_order(images):
     np.testing.assert_array_equal(out, np.arange(images) + 1.0)
 
 
-@pytest.mark.parametrize("at_once", [0, 1, 3])
-def test_members_are_mapped_in_order(at_once):
+@pytest.mark.parametrize(
+    "population", [parallel.IN_TURN, parallel.Population("vmap"), parallel.Population("products", 3)]
+)
+def test_members_are_mapped_in_order(population):
     members = {"a": jnp.arange(6.0), "b": jnp.ones((6, 2))}
-    out = parallel.map_members(lambda m, c: m["a"] * m["b"] + c, members, jnp.arange(6.0), at_once=at_once)
+    out = parallel.map_members(lambda m, c: m["a"] * m["b"] + c, members, jnp.arange(6.0), population=population)
     np.testing.assert_array_equal(out, 2 * np.arange(6.0)[:, None] * np.ones((6, 2)))

@@ -4,12 +4,11 @@ On GPU and TPU they are the usual XLA operations. On a CPU, jaxlib hands one kin
 *forward* one (NHWC x HWIO, stride 1; no reversal, dilation, groups or other order of dimensions). Any other kind takes
 many times longer, in a loop above all (jax-ml/jax#12868). So both gradients of a convolution are written as forward
 convolutions too; operands are laid out behind a barrier, or XLA folds the transposition into the dimension numbers. The
-numbers agree to float32 rounding. Everything works under jit, grad, vmap and scan; not under jvp, on a CPU.
+numbers agree to float32 rounding. Everything works under jit, jvp, grad, vmap and scan.
 
 On any platform, members that step together "by products" (`parallel.Population`) have convolutions as products.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdae.models.bilinear import bilinear
 from jaxdae.parallel import by_products
 from jaxdae.types import Images, Kernel
 
@@ -36,10 +36,13 @@ def conv(
     if padding is None:
         rows, columns = lax.padtype_to_pads(images.shape[1:3], kernel.shape[:2], (stride, stride), "SAME")
         padding = (rows, columns)
-    on_cpu = functools.partial(_cpu_conv if stride == 1 else _cpu_strided_conv, padding)
-    native = functools.partial(_xla_conv, padding, stride=stride)
-    products = functools.partial(_sliced_conv, padding, stride=stride)
-    return _choose(images, kernel, on_cpu, native, products)
+    return _choose(
+        images,
+        kernel,
+        lambda x, k: (_cpu_conv if stride == 1 else _cpu_strided_conv)(x, k, padding),
+        lambda x, k: _xla_conv(x, k, padding, stride),
+        lambda x, k: _sliced_conv(x, k, padding, stride),
+    )
 
 
 def conv_transpose(images: Images, kernel: Kernel) -> Float[Array, "batch height2 width2 feature"]:
@@ -91,7 +94,7 @@ def pixel_shuffle(images: Float[Array, "batch height width channel4"]) -> Float[
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-def _xla_conv(padding: Padding, images: Array, kernel: Array, stride: int = 1) -> Array:
+def _xla_conv(images: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
     return lax.conv_general_dilated(images, kernel, (stride, stride), padding, dimension_numbers=_NHWC)
 
 
@@ -100,14 +103,14 @@ def _xla_conv_transpose(images: Array, kernel: Array) -> Array:
 
 
 def _xla_upsample_conv(images: Array, kernel: Array) -> Array:
-    return _xla_conv(((1, 1), (1, 1)), images.repeat(2, axis=1).repeat(2, axis=2), kernel)
+    return _xla_conv(images.repeat(2, axis=1).repeat(2, axis=2), kernel, ((1, 1), (1, 1)))
 
 
 def _xla_max_pool(images: Array) -> Array:
     return lax.reduce_window(images, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
 
 
-def _sliced_conv(padding: Padding, images: Array, kernel: Array, stride: int = 1) -> Array:
+def _sliced_conv(images: Array, kernel: Array, padding: Padding, stride: int) -> Array:
     """One product of what every output pixel sees with all taps; a batched one under vmap."""
     padded = jnp.pad(images, ((0, 0), *padding, (0, 0)))
     size, features = kernel.shape[:2], kernel.shape[3]
@@ -116,28 +119,20 @@ def _sliced_conv(padding: Padding, images: Array, kernel: Array, stride: int = 1
     return jnp.concatenate(seen, axis=-1) @ kernel.reshape(-1, features)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _cpu_conv(padding: Padding, images: Array, kernel: Array) -> Array:
-    # Under vmap one call after the other: XLA would make a grouped convolution of it.
-    return jax.custom_batching.sequential_vmap(functools.partial(_xla_conv, padding))(images, kernel)
-
-
-def _cpu_conv_forward(padding: Padding, images: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _cpu_conv(padding, images, kernel), (images, kernel)
-
-
-def _cpu_conv_backward(padding: Padding, saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    images, kernel = saved
+def _conv_images(cotangent: Array, kernel: Array, padding: Padding) -> Array:
     rows, columns = (
         (size - 1 - before, size - 1 - after) for size, (before, after) in zip(kernel.shape[:2], padding, strict=True)
     )
-    images_gradient = _cpu_conv((rows, columns), cotangent, _barrier(kernel[::-1, ::-1].swapaxes(2, 3)))
+    return _cpu_conv(cotangent, _barrier(kernel[::-1, ::-1].swapaxes(2, 3)), (rows, columns))
+
+
+def _conv_kernel(cotangent: Array, images: Array, padding: Padding) -> Array:
     # Channels as batch, examples as channels: the cotangent is the kernel.
     as_kernel = _barrier(cotangent.transpose(1, 2, 0, 3))
-    return images_gradient, _cpu_conv(padding, _channels_first(images), as_kernel).transpose(1, 2, 0, 3)
+    return _cpu_conv(_channels_first(images), as_kernel, padding).transpose(1, 2, 0, 3)
 
 
-_cpu_conv.defvjp(_cpu_conv_forward, _cpu_conv_backward)
+_cpu_conv = bilinear("conv", _xla_conv, _conv_images, _conv_kernel)
 
 
 def _channels_first(images: Array) -> Array:
@@ -148,7 +143,7 @@ def _channels_first(images: Array) -> Array:
     return turned.reshape(channels, height, width, batch)
 
 
-def _cpu_strided_conv(padding: Padding, images: Array, kernel: Array) -> Array:
+def _cpu_strided_conv(images: Array, kernel: Array, padding: Padding) -> Array:
     """Stride 2 as a convolution of 2x2 blocks, whose pixels are channels."""
     (rows, columns), (channels, features) = ((size + size % 2 for size in kernel.shape[:2]), kernel.shape[2:])
     widths = []
@@ -160,7 +155,7 @@ def _cpu_strided_conv(padding: Padding, images: Array, kernel: Array) -> Array:
     )
     even = jnp.pad(kernel, ((0, rows - kernel.shape[0]), (0, columns - kernel.shape[1]), (0, 0), (0, 0)))
     taps = even.reshape(rows // 2, 2, columns // 2, 2, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    return _cpu_conv(((0, 0), (0, 0)), blocks, taps.reshape(rows // 2, columns // 2, 4 * channels, features))
+    return _cpu_conv(blocks, taps.reshape(rows // 2, columns // 2, 4 * channels, features), ((0, 0), (0, 0)))
 
 
 def _phase_conv_transpose(images: Array, kernel: Array) -> Array:
@@ -218,50 +213,47 @@ def _pair(terms: Sequence[Array]) -> tuple[Array, Array]:
     return terms[0] + terms[1], terms[1] + terms[2]
 
 
-@jax.custom_vjp
-def _product(images: Array, matrix: Array) -> Array:
-    return images @ matrix
-
-
-def _product_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    images, matrix = saved
+def _product_kernel(cotangent: Array, images: Array) -> Array:
     pixels, cotangents = (x.reshape(-1, x.shape[-1]) for x in (images, cotangent))
     # The first operand is turned behind a barrier: XLA:CPU would copy the second, nine times larger.
-    gradient = lax.dot(_barrier(pixels.T), cotangents, preferred_element_type=jnp.promote_types(matrix, jnp.float32))
-    return cotangent @ matrix.T, gradient.astype(matrix.dtype)
+    gradient = lax.dot(_barrier(pixels.T), cotangents, preferred_element_type=jnp.promote_types(pixels, jnp.float32))
+    return gradient.astype(pixels.dtype)
 
 
-_product.defvjp(lambda images, matrix: (images @ matrix, (images, matrix)), _product_backward)
+_product = bilinear(
+    "pixelwise_product",
+    lambda images, matrix: images @ matrix,
+    lambda cotangent, matrix: cotangent @ matrix.T,
+    _product_kernel,
+)
 
 
-@jax.custom_vjp
-def _narrow_upsample_conv(images: Array, kernel: Array) -> Array:
-    return _nine_products(images, kernel)
+def _narrow_images(cotangent: Array, kernel: Array) -> Array:
+    """Each phase of the output is a 2x2 convolution of the small image; the transposes of all four as one."""
+    phases = _phases(cotangent)
+    turned = _phase_kernels(kernel)[::-1, ::-1].reshape(2, 2, -1, phases.shape[-1]).swapaxes(2, 3)
+    return _cpu_conv(phases, _barrier(turned), ((0, 0), (0, 0)))
 
 
-def _narrow_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
-    """Each of the four phases of the output is a 2x2 convolution of the small image; their adjoints on the phases."""
-    images, kernel = saved
-    batch, height, width, channels = images.shape
-    features = kernel.shape[3]
-    blocks = cotangent.reshape(batch, height, 2, width, 2, features)
-    # Phase (a, b) of the output at pixel i took the inputs i + a - 1 and i + a: padded so that all start at the same.
-    padded = [
-        jnp.pad(blocks[:, :, a, :, b], ((0, 0), (a, 1 - a), (b, 1 - b), (0, 0))) for a in range(2) for b in range(2)
-    ]
-    phases = jnp.concatenate(padded, axis=3)  # [n, h + 1, w + 1, (a b o)]
-    turned = _phase_kernels(kernel)[::-1, ::-1].reshape(2, 2, channels, -1).swapaxes(2, 3)
-    images_gradient = _cpu_conv(((0, 0), (0, 0)), phases, _barrier(turned))
-    first = phases.transpose(3, 0, 1, 2)
+def _narrow_kernel(cotangent: Array, images: Array) -> Array:
+    (height, width, channels), features = images.shape[1:], cotangent.shape[3]
+    first = _phases(cotangent).transpose(3, 0, 1, 2)
     rows = [first[:, :, 1 - s : 1 - s + height, 1 - t : 1 - t + width] for s in range(2) for t in range(2)]
     products = lax.dot(jnp.stack(rows).reshape(16 * features, -1), images.reshape(-1, channels))
     gradient = products.reshape(2, 2, 2, 2, features, channels).transpose(0, 1, 5, 2, 3, 4)
-    return images_gradient, jax.linear_transpose(_phase_kernels, kernel)(gradient)[0]
+    kernel = jax.ShapeDtypeStruct((3, 3, channels, features), images.dtype)
+    return jax.linear_transpose(_phase_kernels, kernel)(gradient)[0]
 
 
-_narrow_upsample_conv.defvjp(
-    lambda images, kernel: (_nine_products(images, kernel), (images, kernel)), _narrow_backward
-)
+def _phases(cotangent: Array) -> Array:
+    """The four phases of the output, [n, h + 1, w + 1, (a b o)]."""
+    batch, height, width, features = cotangent.shape
+    blocks = cotangent.reshape(batch, height // 2, 2, width // 2, 2, features)
+    # Phase (a, b) at pixel i took the inputs i + a - 1 and i + a: padded so that all start at the same.
+    padded = [
+        jnp.pad(blocks[:, :, a, :, b], ((0, 0), (a, 1 - a), (b, 1 - b), (0, 0))) for a in range(2) for b in range(2)
+    ]
+    return jnp.concatenate(padded, axis=3)
 
 
 def _phase_kernels(kernel: Array) -> Array:
@@ -274,26 +266,30 @@ def _phase_kernels(kernel: Array) -> Array:
     return halves(columns.swapaxes(0, 1)).transpose(0, 1, 2, 5, 4, 3)
 
 
-@jax.custom_vjp
+_narrow_upsample_conv = bilinear("narrow_upsample_conv", _nine_products, _narrow_images, _narrow_kernel)
+
+
+@jax.custom_jvp
 def _cpu_max_pool(images: Array) -> Array:
-    return _cpu_max_pool_forward(images)[0]
+    corners = _corners(images)
+    return jnp.maximum(jnp.maximum(corners[0], corners[1]), jnp.maximum(corners[2], corners[3]))
 
 
-def _cpu_max_pool_forward(images: Array) -> tuple[Array, Array]:
-    batch, height, width, channels = images.shape
-    blocks = images.reshape(batch, height // 2, 2, width // 2, 2, channels)
-    corners = [blocks[:, :, i, :, j] for i in range(2) for j in range(2)]
-    highest = jnp.maximum(jnp.maximum(corners[0], corners[1]), jnp.maximum(corners[2], corners[3]))
+@_cpu_max_pool.defjvp
+def _cpu_max_pool_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    highest, corners = _cpu_max_pool(*primals), _corners(*primals)
     first = jnp.select([corner == highest for corner in corners[:3]], [0, 1, 2], 3).astype(jnp.int8)
-    return highest, first
-
-
-def _cpu_max_pool_backward(first: Array, cotangent: Array) -> tuple[Array]:
-    # One comparison for each pixel: XLA's select_and_scatter is serial, and the gradient of `maximum` splits ties.
-    batch, height, width, channels = cotangent.shape
+    # One comparison for each pixel, which is its own transpose: XLA's select_and_scatter is serial, and the derivative
+    # of `maximum` splits ties.
     corner = jnp.arange(4, dtype=jnp.int8).reshape(1, 1, 2, 1, 2, 1)
-    spread = jnp.where(first[:, :, None, :, None] == corner, cotangent[:, :, None, :, None], 0)
-    return (spread.reshape(batch, 2 * height, 2 * width, channels),)
+    chosen = jnp.where(first[:, :, None, :, None] == corner, _blocks(*tangents), 0)
+    return highest, chosen.sum((2, 4))
 
 
-_cpu_max_pool.defvjp(_cpu_max_pool_forward, _cpu_max_pool_backward)
+def _corners(images: Array) -> list[Array]:
+    return [_blocks(images)[:, :, i, :, j] for i in range(2) for j in range(2)]
+
+
+def _blocks(images: Array) -> Array:
+    batch, height, width, channels = images.shape
+    return images.reshape(batch, height // 2, 2, width // 2, 2, channels)

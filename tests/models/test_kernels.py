@@ -32,6 +32,10 @@ def flax_conv_transpose(images, kernel):
     return layer.apply({"params": {"kernel": kernel}}, images)
 
 
+def flax_max_pool(images):
+    return nn.max_pool(images, (2, 2), strides=(2, 2))
+
+
 VALID = ((0, 0), (0, 0))
 LAYERS = {
     "same": (kernels.conv, flax_conv),
@@ -41,6 +45,7 @@ LAYERS = {
     "transposed": (kernels.conv_transpose, flax_conv_transpose),
     "upsampled": (kernels.upsample_conv3x3, flax_upsample_conv),
 }
+POOLED = (lambda x, k: kernels.max_pool(kernels.conv(x, k)), lambda x, k: flax_max_pool(flax_conv(x, k)))
 SHAPES = {"one channel": (2, 7, 6, 1, 5), "three channels": (1, 5, 8, 3, 17), "one feature": (2, 6, 6, 16, 1)}
 """Batch, height, width, channels, features."""
 CASES = [
@@ -101,6 +106,24 @@ def test_members_together_or_in_turn_equal_a_loop(name):
             assert distance(a, np.stack(b)) < 3e-6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*LAYERS, "pooled"])
+def test_derivatives_forward_and_second_agree_with_flax(name):
+    """A jvp, and a Hessian-vector product (reverse over forward)."""
+    ours, flax = (LAYERS | {"pooled": POOLED})[name]
+    images, kernel, weights = (np.float32(x) for x in arrays(ours, (2, 6, 6, 3, 4), (3, 3), 0))
+    tangents = [np.float32(x) for x in arrays(ours, (2, 6, 6, 3, 4), (3, 3), 1)[:2]]
+
+    def along(layer):
+        forward = jax.jit(lambda x, k: jax.jvp(layer, (x, k), tuple(tangents))[1])
+        return forward(images, kernel), *jax.jit(jax.grad(lambda *p: jnp.sum(weights * forward(*p) ** 2), (0, 1)))(
+            images, kernel
+        )
+
+    for a, b in zip(along(ours), along(flax), strict=True):
+        assert distance(a, b) < 3e-6
+
+
 def test_pixel_unshuffle_and_shuffle_are_inverse_and_ordered_by_row_column_channel():
     images = jnp.arange(4 * 6 * 2.0).reshape(1, 4, 6, 2)
     blocks = kernels.pixel_unshuffle(images)
@@ -134,10 +157,6 @@ def test_kernel_is_not_flipped():
 def pooled_and_gradient(pool, images, weights):
     out, pullback = jax.vjp(pool, images)
     return out, *pullback(weights)
-
-
-def flax_max_pool(images):
-    return nn.max_pool(images, (2, 2), strides=(2, 2))
 
 
 def pool_arrays(seed, brightnesses):
