@@ -3,8 +3,9 @@
 On GPU and TPU they are the usual XLA operations. On a CPU, jaxlib hands one kind of convolution to a fast library: a
 *forward* one (NHWC x HWIO, stride 1; no reversal, dilation, groups or other order of dimensions). Any other kind takes
 many times longer, in a loop above all (jax-ml/jax#12868). So both gradients of a convolution are written as forward
-convolutions too; operands are laid out behind a barrier, or XLA folds the transposition into the dimension numbers. The
-numbers agree to float32 rounding. Everything works under jit, jvp, grad, vmap and scan.
+convolutions too; operands are laid out behind a barrier, or XLA folds the transposition into the dimension numbers.
+Matrix products replace it where they are faster still (results/formulations/README.md). The numbers agree to float32
+rounding. Everything works under jit, jvp, grad, vmap and scan.
 
 On any platform, members that step together "by products" (`parallel.Population`) have convolutions as products.
 """
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdae.models import winograd
 from jaxdae.models.bilinear import bilinear
 from jaxdae.parallel import by_products
 from jaxdae.types import Images, Kernel
@@ -119,25 +121,49 @@ def _sliced_conv(images: Array, kernel: Array, padding: Padding, stride: int) ->
     return jnp.concatenate(seen, axis=-1) @ kernel.reshape(-1, features)
 
 
+def _fast_conv(images: Array, kernel: Array, padding: Padding) -> Array:
+    # Winograd's sums cost more than its products save where channels are few, and digits where they are short.
+    is_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1))
+    if is_3x3 and min(kernel.shape[2:]) >= 32 and jnp.finfo(images.dtype).bits >= 32:
+        return winograd.conv3x3(images, kernel)
+    return _xla_conv(images, kernel, padding)
+
+
 def _conv_images(cotangent: Array, kernel: Array, padding: Padding) -> Array:
-    rows, columns = (
-        (size - 1 - before, size - 1 - after) for size, (before, after) in zip(kernel.shape[:2], padding, strict=True)
-    )
-    return _cpu_conv(cotangent, _barrier(kernel[::-1, ::-1].swapaxes(2, 3)), (rows, columns))
+    turned = _barrier(kernel[::-1, ::-1].swapaxes(2, 3))
+    return _cpu_conv(cotangent, turned, _opposite(padding, kernel.shape[:2]))
 
 
 def _conv_kernel(cotangent: Array, images: Array, padding: Padding) -> Array:
+    sides, channels, features = images.shape[1:3], images.shape[3], cotangent.shape[3]
+    rows, columns = (
+        side + sum(pads) - out + 1 for side, pads, out in zip(sides, padding, cotangent.shape[1:3], strict=True)
+    )
+    if features < 8:  # too few for a library of convolutions
+        around = jnp.pad(cotangent, ((0, 0), *_opposite(padding, (rows, columns)), (0, 0))).transpose(3, 0, 1, 2)
+        starts = [(i, j) for i in reversed(range(rows)) for j in reversed(range(columns))]
+        seen = jnp.stack([around[:, :, i : i + sides[0], j : j + sides[1]] for i, j in starts])
+        products = lax.dot(seen.reshape(rows * columns * features, -1), images.reshape(-1, channels))
+        return products.reshape(rows, columns, features, channels).swapaxes(2, 3)
     # Channels as batch, examples as channels: the cotangent is the kernel.
     as_kernel = _barrier(cotangent.transpose(1, 2, 0, 3))
     return _cpu_conv(_channels_first(images), as_kernel, padding).transpose(1, 2, 0, 3)
 
 
-_cpu_conv = bilinear("conv", _xla_conv, _conv_images, _conv_kernel)
+def _opposite(padding: Padding, size: Sequence[int]) -> Padding:
+    """The padding with which the convolution by the turned kernel is the transpose."""
+    rows, columns = ((taps - 1 - before, taps - 1 - after) for taps, (before, after) in zip(size, padding, strict=True))
+    return rows, columns
+
+
+_cpu_conv = bilinear("conv", _fast_conv, _conv_images, _conv_kernel)
 
 
 def _channels_first(images: Array) -> Array:
-    """[n, h, w, c] as [c, h, w, n], by a product with the identity: exact, and the fastest transposition."""
+    """[n, h, w, c] as [c, h, w, n]: of few channels by a product with the identity, exact and the fastest way."""
     batch, height, width, channels = images.shape
+    if channels >= 64:
+        return _barrier(images.transpose(3, 1, 2, 0))
     pixels = images.transpose(1, 2, 0, 3).reshape(-1, channels)
     turned = lax.dot_general(jnp.eye(channels, dtype=images.dtype), pixels, (((1,), (1,)), ((), ())))
     return turned.reshape(channels, height, width, batch)

@@ -46,7 +46,12 @@ LAYERS = {
     "upsampled": (kernels.upsample_conv3x3, flax_upsample_conv),
 }
 POOLED = (lambda x, k: kernels.max_pool(kernels.conv(x, k)), lambda x, k: flax_max_pool(flax_conv(x, k)))
-SHAPES = {"one channel": (2, 7, 6, 1, 5), "three channels": (1, 5, 8, 3, 17), "one feature": (2, 6, 6, 16, 1)}
+SHAPES = {
+    "one channel": (2, 7, 6, 1, 5),
+    "three channels": (1, 5, 8, 3, 17),
+    "one feature": (2, 6, 6, 16, 1),
+    "odd sides, many channels": (3, 7, 5, 64, 33),
+}
 """Batch, height, width, channels, features."""
 CASES = [
     pytest.param(layer, shape, size, id=f"{name}, {size[0]}x{size[1]}, {of}")
