@@ -55,6 +55,24 @@ Turns = dict[str, Callable[[], Any]]
 """Turns by name: `train` takes the steps of a turn, `predict` denoises all images, Keras's `fit` trains an epoch."""
 
 
+def at_best_batch(predict: Callable[[int], Any]) -> Callable[[], None]:
+    """A turn that predicts all images in batches of the size that its first turn found the fastest."""
+    best: list[int] = []
+
+    def seconds(size: int) -> float:
+        predict(size)  # compiles
+        started = time.perf_counter()
+        predict(size)
+        return time.perf_counter() - started
+
+    def turn() -> None:
+        if not best:
+            best.append(min((25, 100, 250, 1000), key=seconds))
+        predict(best[0])
+
+    return turn
+
+
 def jaxdae_contestant(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
     """This package: noise, gather and step on the device, in chunks; prediction by a `Denoiser`."""
     from jaxdae.devices import cores_as_devices
@@ -125,10 +143,10 @@ def flax_loop(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
             )
         jax.block_until_ready(state)
 
-    def predict_all() -> None:
-        jax.block_until_ready([predict(state[0], noisy[i : i + 1000]) for i in range(0, len(noisy), 1000)])
+    def predict_all(size: int) -> None:
+        jax.block_until_ready([predict(state[0], noisy[i : i + size]) for i in range(0, len(noisy), size)])
 
-    return {"train": train, "predict": predict_all}
+    return {"train": train, "predict": at_best_batch(predict_all)}
 
 
 def keras_contestant(backend: str) -> Callable[[np.ndarray, np.ndarray, Job], Turns]:
@@ -164,7 +182,8 @@ def keras_contestant(backend: str) -> Callable[[np.ndarray, np.ndarray, Job], Tu
             validation = noisy[:10_000], targets[:10_000]
             model.fit(noisy, targets, batch_size=job.batch, shuffle=True, validation_data=validation, verbose=0)
 
-        return {"train": train, "predict": lambda: model.predict(noisy, batch_size=1000, verbose=0), "fit": fit}
+        predict = at_best_batch(lambda size: model.predict(noisy, batch_size=size, verbose=0))
+        return {"train": train, "predict": predict, "fit": fit}
 
     return make
 
@@ -197,13 +216,13 @@ def torch_contestant(channels_last: bool, bfloat16: bool) -> Callable[[np.ndarra
                 loss(logits.float(), y[i * job.batch : (i + 1) * job.batch]).backward()
                 optimizer.step()
 
-        def predict() -> None:
+        def predict(size: int) -> None:
             with torch.inference_mode(), narrow():
-                for i in range(0, len(x), 1000):
-                    predicted = model(x[i : i + 1000])
+                for i in range(0, len(x), size):
+                    predicted = model(x[i : i + size])
                     torch.sigmoid(predicted) if classic else predicted
 
-        return {"train": train, "predict": predict}
+        return {"train": train, "predict": at_best_batch(predict)}
 
     return make
 
@@ -259,6 +278,65 @@ def torch_network(name: str) -> Any:
     return DnCNN() if name == "dncnn" else UNet()
 
 
+def onnx_autoencoder() -> bytes:
+    """The classic network as an ONNX model, with random weights."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    draw, last = np.random.default_rng(0).standard_normal, "input"
+    nodes: list[Any] = []
+    weights: list[Any] = []
+
+    def add(operator: str, *others: str, **attributes: Any) -> None:
+        nonlocal last
+        nodes.append(helper.make_node(operator, [last, *others], [f"{operator}_{len(nodes)}"], **attributes))
+        last = nodes[-1].output[0]
+
+    def weight(name: str, values: np.ndarray) -> str:
+        weights.append(numpy_helper.from_array(values, name))
+        return name
+
+    twice = weight("twice", np.array([1, 1, 2, 2], np.float32))
+    for i, (channels, features) in enumerate([(1, 32), (32, 32), (32, 32), (32, 32), (32, 1)]):
+        kernel = weight(f"kernel_{i}", (0.1 * draw((features, channels, 3, 3))).astype(np.float32))
+        add("Conv", kernel, weight(f"bias_{i}", np.zeros(features, np.float32)), pads=[1, 1, 1, 1])
+        add("Sigmoid" if i == 4 else "Relu")
+        if i < 2:
+            add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+        elif i < 4:
+            add("Resize", "", twice, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    shape = ["batch", 1, "height", "width"]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("input", last)]
+    graph = helper.make_graph(nodes, "autoencoder", ends[:1], ends[1:], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+def onnx_runtime(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+    """ONNX Runtime, which only predicts."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    session = onnxruntime.InferenceSession(onnx_autoencoder(), options, providers=["CPUExecutionProvider"])
+    x = np.ascontiguousarray(noisy.transpose(0, 3, 1, 2))
+    return {
+        "predict": at_best_batch(
+            lambda size: [session.run(None, {"input": x[i : i + size]}) for i in range(0, len(x), size)]
+        )
+    }
+
+
+def openvino(clean: np.ndarray, noisy: np.ndarray, job: Job) -> Turns:
+    """OpenVINO, which only predicts."""
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": len(os.sched_getaffinity(0)), "INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(core.read_model(onnx_autoencoder()), "CPU", settings)
+    x = np.ascontiguousarray(noisy.transpose(0, 3, 1, 2))
+    return {"predict": at_best_batch(lambda size: [model(x[i : i + size]) for i in range(0, len(x), size)])}
+
+
 CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, Job], Turns]] = {
     "jaxdae": jaxdae_contestant,
     KERAS: keras_contestant("tensorflow"),
@@ -267,6 +345,8 @@ CONTESTANTS: dict[str, Callable[[np.ndarray, np.ndarray, Job], Turns]] = {
     "PyTorch, channels_last": torch_contestant(True, False),
     "PyTorch, channels_last, bfloat16": torch_contestant(True, True),
     "Flax, a Python loop": flax_loop,
+    "ONNX Runtime": onnx_runtime,
+    "OpenVINO": openvino,
 }
 
 
@@ -281,7 +361,7 @@ def work(job: Job) -> None:
     noise = np.random.default_rng(0).standard_normal(clean.shape, np.float32)
     noisy = np.clip(clean / np.float32(255) + np.float32(0.5) * noise, 0, 1)
     turns = CONTESTANTS[job.name](clean, noisy, job)
-    print("ready", file=answers, flush=True)
+    print("ready", *turns, file=answers, flush=True)
     for line in sys.stdin:
         started = time.perf_counter()
         turns[line.strip()]()
@@ -306,8 +386,10 @@ class Contestant:
             [sys.executable, __file__, order], stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
         assert self.process.stdout
-        if self.process.stdout.readline().strip() != "ready":
+        ready, *offered = self.process.stdout.readline().split() or [""]
+        if ready != "ready":
             raise ModuleNotFoundError(self.process.communicate()[1].strip().splitlines()[-1])
+        kinds = tuple(kind for kind in kinds if kind in offered)
         self.times: dict[str, list[float]] = {kind: [] for kind in kinds}
         self.first = {kind: self._turn(kind) for kind in kinds}
 
@@ -344,7 +426,8 @@ def take_turns(contestants: Sequence[Contestant], kinds: tuple[str, ...], rounds
     for _ in range(rounds):
         for kind in kinds:
             for contestant in contestants:
-                contestant.take_turns(kind)
+                if kind in contestant.times:
+                    contestant.take_turns(kind)
     for contestant in contestants:
         contestant.stop()
 

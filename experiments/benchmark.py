@@ -49,8 +49,8 @@ def experiment(options: Options) -> None:
     rows = [
         {"contestant": contestant.job.name, "turn": kind, "round": number, "seconds": seconds, "peak": contestant.peak}
         for contestant in contestants
-        for kind in KINDS
-        for number, seconds in enumerate([contestant.first[kind], *contestant.times[kind]])
+        for kind, first in contestant.first.items()
+        for number, seconds in enumerate([first, *contestant.times[kind]])
     ]
     tables.write_table(options.out, pd.DataFrame(rows))
     report.write_about(
@@ -89,22 +89,27 @@ def publish(options: Options) -> None:
     seconds = times[times["round"] > 0].pivot(index="round", columns=["turn", "contestant"], values="seconds")
     names = list(times["contestant"].unique())
     peer = KERAS if KERAS in names else "jaxdae"
-    ratios = {kind: seconds[kind][names].div(seconds[kind][peer], axis=0) for kind in KINDS}
+    trained = list(seconds["train"])
+    ratios = {
+        "train": seconds["train"][[name for name in names if name in trained]].div(seconds["train"][peer], axis=0),
+        "predict": seconds["predict"][names].div(seconds["predict"][peer], axis=0),
+    }
     figures.save_figures(options.out, {"benchmark": bars(ratios, peer, about["images"])})
-    step = seconds["train"][names].median() / about["steps"]
+    step = seconds["train"].median() / about["steps"]
     first = times[times["round"] == 0].set_index(["turn", "contestant"])["seconds"]
     columns = {
         "ms per step": (1e3 * step).map("{:.0f}".format),
         "images/s": (BATCH / step).map("{:,.0f}".format),
         f"step / {peer}": spread(ratios["train"]),
-        "jaxdae / step": spread(seconds["train"][names].rdiv(seconds["train"]["jaxdae"], axis=0)),
+        "jaxdae / step": spread(seconds["train"].rdiv(seconds["train"]["jaxdae"], axis=0)),
         "predict (s)": seconds["predict"][names].median().map("{:.2f}".format),
         f"predict / {peer}": spread(ratios["predict"]),
+        "jaxdae / predict": spread(seconds["predict"].rdiv(seconds["predict"]["jaxdae"], axis=0)),
         "compile (s)": (first["train"] - about["steps"] * step).clip(lower=0).map("{:.1f}".format),
         "peak (GB)": (times.groupby("contestant")["peak"].max() / 1e9).map("{:.2f}".format),
         "FLOP/s": (step_flops() / step / about["matrix_product_rate"]).map("{:.0%}".format),
     }
-    table = pd.DataFrame(columns).loc[names].rename_axis(None)
+    table = pd.DataFrame(columns).reindex(names).rename_axis(None)
     report.write_readme(options.out, "benchmark", table=table, batch=BATCH, step_gflop=step_flops() / 1e9)
 
 
@@ -117,7 +122,7 @@ def bars(ratios: dict[str, pd.DataFrame], peer: str, images: int) -> Figure:
     """Bars of the median ratios, with their range over the rounds."""
     figure = Figure(figsize=(8, 0.55 * ratios["train"].shape[1] + 1.6), layout="constrained")
     titles = {"train": "training step", "predict": f"{images:,} predictions"}
-    for axes, kind in zip(figure.subplots(1, 2, sharey=True), KINDS, strict=True):
+    for axes, kind in zip(figure.subplots(1, 2), KINDS, strict=True):
         shown = ratios[kind].iloc[:, ::-1]
         middle = shown.median()
         style: dict[str, Any] = {"color": [figures.BLUE if name == "jaxdae" else "0.7" for name in shown]}

@@ -35,7 +35,7 @@ class Options(shell.Options):
 
     batches: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Images that go through a layer together."""
-    seconds: float = 0.3
+    seconds: float = 0.1
     """Shortest duration of a timing; the best of five counts."""
     out: Path = Path("results/formulations")
     """Results folder: table and README."""
