@@ -120,7 +120,7 @@ def spread(ratios: pd.DataFrame) -> pd.Series:
 
 def bars(ratios: dict[str, pd.DataFrame], peer: str, images: int) -> Figure:
     """Bars of the median ratios, with their range over the rounds."""
-    figure = Figure(figsize=(8, 0.55 * ratios["train"].shape[1] + 1.6), layout="constrained")
+    figure = Figure(figsize=(11, 0.4 * ratios["predict"].shape[1] + 1.6), layout="constrained")
     titles = {"train": "training step", "predict": f"{images:,} predictions"}
     for axes, kind in zip(figure.subplots(1, 2), KINDS, strict=True):
         shown = ratios[kind].iloc[:, ::-1]
@@ -128,7 +128,7 @@ def bars(ratios: dict[str, pd.DataFrame], peer: str, images: int) -> Figure:
         style: dict[str, Any] = {"color": [figures.BLUE if name == "jaxdae" else "0.7" for name in shown]}
         axes.barh(list(shown), middle, xerr=[middle - shown.min(), shown.max() - middle],
                   error_kw={"elinewidth": 1, "capsize": 2}, **style)  # fmt: skip
-        axes.set(title=titles[kind], xlabel=f"time, {peer} = 1", xlim=(0, 1.2 * shown.to_numpy().max()))
+        axes.set(title=titles[kind], xlabel=f"time / {peer}", xlim=(0, 1.25 * shown.to_numpy().max()))
         axes.grid(axis="x", alpha=0.3)
         for position, name in enumerate(shown):
             end = (shown[name].max(), position)
