@@ -159,28 +159,31 @@ def experiment(options: Options) -> None:
 
 def measure(layer: Layer, batch: int, least: float) -> list[dict[str, object]]:
     """A row for every operation and formulation."""
+    given = operands(layer, batch)
+    flop = 2 * 9 * given["images' gradient"][0].size * layer.channels
+    return [
+        {**layer._asdict(), "batch": batch, "operation": operation, "formulation": name, "chosen": number == 0}
+        | {"gflops": flop / seconds_each(formulation, *given[operation], least) / 1e9}
+        for operation, choices in formulations(layer).items()
+        for number, (name, formulation) in enumerate(choices.items())
+    ]
+
+
+def operands(layer: Layer, batch: int) -> dict[str, tuple[Array, Array]]:
+    """Random operands of every operation."""
     draw = np.random.default_rng(0).standard_normal
     big = layer.side * (2 if layer.up else 1)
-    images, kernel, cotangent = (
-        jnp.asarray(draw(shape), jnp.float32)
-        for shape in (
-            (batch, layer.side, layer.side, layer.channels),
-            (3, 3, layer.channels, layer.features),
-            (batch, big, big, layer.features),
-        )
+    shapes = (
+        (batch, layer.side, layer.side, layer.channels),
+        (3, 3, layer.channels, layer.features),
+        (batch, big, big, layer.features),
     )
-    operands = {
+    images, kernel, cotangent = (jnp.asarray(draw(shape), jnp.float32) for shape in shapes)
+    return {
         "forward": (images, kernel),
         "images' gradient": (cotangent, kernel),
         "kernel's gradient": (cotangent, images),
     }
-    flop = 2 * 9 * batch * big**2 * layer.channels * layer.features
-    return [
-        {**layer._asdict(), "batch": batch, "operation": operation, "formulation": name, "chosen": number == 0}
-        | {"gflops": flop / seconds_each(formulation, *operands[operation], least) / 1e9}
-        for operation, choices in formulations(layer).items()
-        for number, (name, formulation) in enumerate(choices.items())
-    ]
 
 
 def publish(options: Options) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from tiny import DATA, MEMBER
@@ -21,12 +22,13 @@ import _baselines as classical
 import _filters
 import _shell as shell
 import _tables as tables
+import formulations
 
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
-    "benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "models", "models_speed", "noise_levels",
-    "scaling",
+    "benchmark", "classic", "corruptions", "fast_preset", "fixed_or_fresh", "formulations", "models", "models_speed",
+    "noise_levels", "scaling",
 )  # fmt: skip
 
 
@@ -272,3 +274,12 @@ def test_redrawing_needs_no_training_and_gives_the_same_files(tmp_path, monkeypa
     assert [(out / name).read_bytes() for name in names] == first
     assert "| 0:1 - 0.25 |" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results"]
+
+
+@pytest.mark.parametrize("layer", [layer for layer in formulations.LAYERS if layer.side < 15], ids=str)
+def test_formulations_that_are_compared_compute_the_same(layer):
+    operands = formulations.operands(layer, 2)
+    for operation, choices in formulations.formulations(layer).items():
+        first, *others = (np.float64(jax.jit(f)(*operands[operation])) for f in choices.values())
+        for other in others:
+            assert np.linalg.norm(other - first) < 3e-6 * np.linalg.norm(first), operation
