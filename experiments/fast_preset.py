@@ -40,6 +40,9 @@ CANDIDATES: tuple[tuple[int, int, Optimizer], ...] = (
     (3, 128, Muon(learning_rate=0.02, schedule="one_cycle")),
     (2, 64, Muon(learning_rate=0.02, schedule="one_cycle")),
     (2, 32, Muon(learning_rate=0.02, schedule="one_cycle")),
+    (2, 64, Muon(learning_rate=0.01, schedule="one_cycle")),
+    (2, 32, Muon(learning_rate=0.01, schedule="one_cycle")),
+    (2, 32, Muon(learning_rate=0.005, schedule="one_cycle")),
 )
 """Epochs, batch size and optimizer."""
 
