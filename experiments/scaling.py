@@ -68,7 +68,7 @@ def curves(options: Options) -> dict[str, Curve]:
             lambda members: members,
         ),
         **{
-            f"members at once by {way} (of 4)": Curve(
+            f"4 members by {way}": Curve(
                 "members that step together",
                 vary(dataclasses.replace(short, members=4, population=way), "members_at_once", (1, 2, 4)),
                 "ms per member and step",
