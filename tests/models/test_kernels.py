@@ -129,6 +129,15 @@ def test_derivatives_forward_and_second_agree_with_flax(name):
         assert distance(a, b) < 3e-6
 
 
+@pytest.mark.slow
+def test_vmap_takes_any_axis_and_what_is_shared():
+    images, kernel, _ = (np.float32(x) for x in arrays(kernels.conv, (2, 6, 5, 3, 4), (3, 3), 0))
+    along_width = np.stack([images, 2 * images, 3 * images], axis=2)
+    mapped = jax.jit(jax.vmap(kernels.conv, in_axes=(2, None), out_axes=1))(along_width, kernel)
+    expected = np.stack([times * flax_conv(images, kernel) for times in (1, 2, 3)], axis=1)
+    assert distance(mapped, expected) < 1e-6
+
+
 def test_pixel_unshuffle_and_shuffle_are_inverse_and_ordered_by_row_column_channel():
     images = jnp.arange(4 * 6 * 2.0).reshape(1, 4, 6, 2)
     blocks = kernels.pixel_unshuffle(images)
