@@ -15,7 +15,8 @@ from jaxdae.exchange.pictures import Options, denoise_pictures
 
 DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM, PPM).
 
-Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1). No noise is added unless you ask for it."""
+Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1).
+No noise is added unless you ask for it."""
 
 
 def run(words: Sequence[str]) -> int:

@@ -14,7 +14,9 @@ SUFFIXES = (
 def find(inputs: Sequence[Path], out: Path, *, existing: bool = False) -> dict[Path, Path]:
     """The pictures in files and folders, each with the path of its result; folders keep their order below `out`.
 
-    `existing`: results may exist. InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
+    With `existing`, results may exist.
+
+    InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; choose a folder")

@@ -180,7 +180,7 @@ def _values(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | No
 def _measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
     """The values that stand for black and white: the type's for 8 bits and 1, percentiles of the whole file else."""
     kind = pages[0].dtype
-    if kind == bool:
+    if kind.kind == "b":
         return 0.0, 1.0
     if kind == np.uint8:
         return 0.0, 255.0
@@ -189,7 +189,7 @@ def _measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
 
 
 def _as_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
-    if kind == bool:
+    if kind.kind == "b":
         return values >= 0.5
     if np.issubdtype(kind, np.integer):
         limits = np.iinfo(kind)

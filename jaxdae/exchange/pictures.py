@@ -126,8 +126,8 @@ def _denoise_file(
         denoised.append(1 - pair[1] if options.invert else pair[1])
     if beyond:
         print(
-            f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, more than the denoiser takes; "
-            "what exceeds them is kept unchanged (--range LOW HIGH sets them)",
+            f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, "
+            "more than the denoiser takes; what exceeds them is kept unchanged (--range LOW HIGH sets them)",
             file=sys.stderr,
         )
     for loss in picture.lost:
@@ -157,7 +157,10 @@ def _reference(picture: pictures.Picture, name: Path, options: Options) -> list[
 def _scores(noisy: list[np.ndarray], denoised: list[np.ndarray], clean: list[np.ndarray]) -> list[str]:
     lines = []
     for name, pages in (("noisy", noisy), ("denoised", denoised)):
-        scores = [metrics.score(np.clip(page, 0, 1)[None], np.clip(c, 0, 1)[None]) for page, c in zip(pages, clean)]
+        scores = [
+            metrics.score(np.clip(page, 0, 1)[None], np.clip(c, 0, 1)[None])
+            for page, c in zip(pages, clean, strict=True)
+        ]
         psnr = float(np.mean([score["psnr"] for score in scores]))
         ssim = [float(score["ssim"][0]) for score in scores if "ssim" in score]
         lines.append(f"  {name}: PSNR {psnr:.2f} dB" + (f", SSIM {np.mean(ssim):.4f}" if ssim else ""))

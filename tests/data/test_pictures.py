@@ -72,7 +72,7 @@ def test_what_is_refused(tmp_path):
     for folder in (".", "other"):
         Image.fromarray(GREY).save(tmp_path / folder / "a.png")
     refused("gone.png does not exist", "gone.png")
-    refused("empty holds no picture; known: .png, .jpg", "empty")
+    refused("empty holds no picture; known: .png, .apng, .jpg", "empty")
     refused("a.xyz is not a picture that can be written back", "a.xyz")
     refused("a.png and .*other/a.png would both become", "a.png", "other/a.png")
     refused("a.png exists already; choose another folder", "a.png", out=".")
