@@ -28,15 +28,13 @@ FOLDERS = ("pictures", "micro", "documents/noisy")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(shell.Options):
     """Settings of the experiment."""
 
     folder: Path = Path(os.environ.get("JAXDAE_MANUAL_DIR", ".")) / "field"
     """The files."""
     out: Path = Path("results/field_files")
     """Results folder: table and README."""
-    redraw: bool = False
-    """Write the README again from the table, without denoising."""
 
 
 def experiment(options: Options) -> None:
@@ -58,7 +56,7 @@ def publish(options: Options) -> None:
 
 
 def _row(path: Path, folder: Path) -> dict[str, Any]:
-    row = {"file": str(path.relative_to(folder)), "outcome": "cleaned", "said": ""}
+    row: dict[str, Any] = {"file": str(path.relative_to(folder)), "outcome": "cleaned", "said": ""}
     row |= dict.fromkeys(("type", "size", "pages", "before", "after", "correlation"), "")
     with tempfile.TemporaryDirectory() as out:
         said = io.StringIO()

@@ -159,7 +159,7 @@ def _values(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | No
         profile = image.info.get("icc_profile")
         if image.mode == "CMYK" and not profile:
             raise InputError(f"{path} is CMYK without a colour profile; convert it to RGB first")
-        source = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(profile)
+        source = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(profile or b"")
         rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
         return np.asarray(rgb), None, True
     transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
