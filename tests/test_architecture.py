@@ -20,9 +20,20 @@ RANKS = (
     {"exchange"},
     {"cli"},
 )
-SHELL = ("cli", "exchange", "runs", "plots", "devices", "data.pictures", "data.datasets")
+SHELL = (
+    "cli",
+    "exchange",
+    "runs",
+    "plots",
+    "devices",
+    "data.pictures",
+    "data.picture_files",
+    "data.tiff",
+    "data.png16",
+    "data.datasets",
+)
 """Only these may import what the core does without."""
-HEAVY = {"matplotlib", "orbax", "tensorflow_datasets", "PIL", "rich", "tqdm"}
+HEAVY = {"matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "rich", "tqdm"}
 
 
 def name_of(path):

@@ -1,17 +1,22 @@
 """`jaxdae denoise`: picture files."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Generator, Sequence
 from pathlib import Path
+
+from tqdm import tqdm
 
 from jaxdae import runs
 from jaxdae.cli import options
+from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
-from jaxdae.exchange.pictures import denoise_pictures
+from jaxdae.exchange.pictures import Options, denoise_pictures
 
-DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF).
+DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM, PPM).
 
-Names, sizes and formats stay. No noise is added unless you ask for it."""
+Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1).
+No noise is added unless you ask for it."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -24,6 +29,20 @@ def run(words: Sequence[str]) -> int:
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
     add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
+    add(
+        "--range",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="stored values of black and white (default: those of 8 bits, else measured over the whole file)",
+    )
+    add("--compare", action="store_true", help="also write noisy | denoised side by side, as NAME.compare.png")
+    add(
+        "--reference", type=Path, metavar="CLEAN", help="clean picture, or folder with equal names: print PSNR and SSIM"
+    )
+    add("--skip-existing", action="store_true", help="leave out pictures whose result exists: continues a stopped call")
+    add("--overwrite", action="store_true", help="replace results that exist")
+    add("--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger files (default: %(default)s)")
     options.add_noise_scale(parser)
     options.add_member_choice(parser)
     arguments = parser.parse(words)
@@ -40,9 +59,21 @@ def run(words: Sequence[str]) -> int:
     )
     if level is None and denoiser.takes_level:
         level = added
-    for line in denoise_pictures(
-        denoiser, arguments.pictures, arguments.out,
-        level=level, invert=arguments.invert, add_noise=added,
-    ):  # fmt: skip
-        print(line)
-    return 0
+    how = Options(
+        level=level, invert=arguments.invert, add_noise=added, value_range=arguments.range and tuple(arguments.range),
+        max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
+        compare=arguments.compare, reference=arguments.reference,
+    )  # fmt: skip
+    failed = _print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+    if failed:
+        print(f"{len(failed)} pictures could not be denoised:", *failed, sep="\n  ", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _print_lines(lines: Generator[str, None, list[str]]) -> list[str]:
+    """Prints lines above the progress bar; what the generator returns."""
+    while True:
+        try:
+            tqdm.write(next(lines))
+        except StopIteration as end:
+            return end.value

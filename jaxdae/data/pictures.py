@@ -1,102 +1,202 @@
-"""Picture files to arrays on the [0, 1] scale and back, keeping name, size, format and depth."""
+"""Picture files of many types and pages to arrays with black at 0 and white at 1, and back as they were."""
 
 import dataclasses
+import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, ImageCms, PngImagePlugin
 
+from jaxdae.data import png16, tiff
 from jaxdae.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_PIXELS = 500_000_000
+PERCENTILES = (0.1, 99.9)
+KEPT = ("exif", "icc_profile", "dpi", "xmp", "XML:com.adobe.xmp", "loop", "comment", "default_image")
+"""What Pillow takes over: orientation, colour profile, resolution, animation."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A picture file in memory."""
 
-    pixels: Float[np.ndarray, "height width channel"]
-    """Grey or RGB, on the [0, 1] scale."""
-    alpha: np.ndarray | None
-    """Its transparency, kept as it is."""
-    sixteen_bit: bool
+    pages: tuple[np.ndarray, ...]
+    """Grey or RGB values (height, width, channel), as the file stores them."""
+    alpha: tuple[np.ndarray | None, ...]
+    """Their transparency, kept as it is."""
+    black: float
+    white: float
+    """The stored values that stand for 0 and 1; black is the larger one in a WhiteIsZero file."""
+    container: str
+    """"tiff", "png16" or "pillow": what writes it."""
     kept: dict
-    """Orientation, colour profile and resolution."""
+    """What the writer takes over: orientation, colour profile, resolution, compression, timing."""
+    lost: tuple[str, ...] = ()
+    """What cannot be kept, in words."""
 
 
-def find(inputs: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """The pictures in files and folders, each with the path of its result; folders keep their order below `out`.
+def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads a picture of any number of pages.
 
-    InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
+    Args:
+        path: the file.
+        value_range: the stored values that stand for black and white; None: those of 8 bits, or else the percentiles
+            of PERCENTILES over all pages.
+        max_pixels: a file of more pixels, over all pages, is refused.
+
+    Raises:
+        InputError: it is damaged, too large, or could not be written back as it was.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; choose a folder")
-    targets: dict[Path, Path] = {}
-    for given in inputs:
-        if given.is_dir():
-            if out.resolve() == given.resolve():
-                raise InputError(f"--out {out} is the folder of the pictures themselves; choose another one")
-            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and out not in p.parents)
-            if not inside:
-                raise InputError(f"{given} holds no picture; known: {', '.join(SUFFIXES)}")
-            targets |= {path: out / path.relative_to(given) for path in inside}
-        elif not given.exists():
-            raise InputError(f"{given} does not exist")
-        elif given.suffix.lower() not in SUFFIXES:
-            raise InputError(f"{given} is not a picture that can be written back; known: {', '.join(SUFFIXES)}")
-        else:
-            targets[given] = out / given.name
-    owner: dict[Path, Path] = {}
-    for source, target in targets.items():
-        if target in owner:
-            raise InputError(f"{owner[target]} and {source} would both become {target}; denoise them apart")
-        if target.exists():
-            raise InputError(f"{target} exists already; choose another folder with --out")
-        owner[target] = source
-    return targets
+    try:
+        found = _read(path, max_pixels)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes the libraries fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read as a picture: {reason[:200]}") from None
+    if not all(np.isfinite(page).all() for page in found.pages):
+        raise InputError(f"{path} holds values that are not finite; replace them first")
+    low, high = value_range or _measured(found.pages)
+    if found.black > found.white:
+        low, high = high, low
+    return dataclasses.replace(found, black=low, white=high)
 
 
-def read(path: Path) -> Picture:
-    """Reads a PNG, JPEG or TIFF file; InputError if it is damaged or could not be written back as it was."""
+def unit_scale(picture: Picture) -> list[Float[np.ndarray, "height width channel"]]:
+    """The pages with black at 0 and white at 1; values beyond these stay beyond."""
+    span = picture.white - picture.black
+    return [((page.astype(np.float64) - picture.black) / span).astype(np.float32) for page in picture.pages]
+
+
+def stored(picture: Picture, pages: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Pages of `unit_scale` as the file stores them, in its type and clamped to nothing but that type."""
+    return [
+        _as_type(page.astype(np.float64) * (picture.white - picture.black) + picture.black, old.dtype)
+        for page, old in zip(pages, picture.pages, strict=True)
+    ]
+
+
+def write(path: Path, picture: Picture, pages: Sequence[np.ndarray]) -> None:
+    """Writes new pages on the scale of `unit_scale` in place of a picture's own."""
+    values = stored(picture, pages)
+    if picture.container == "tiff":
+        tiff.write(path, values, list(picture.alpha), picture.kept)
+    elif picture.container == "png16":
+        [alpha] = picture.alpha
+        png16.write(
+            path, values[0] if alpha is None else np.concatenate([values[0], alpha], -1), picture.kept["chunks"]
+        )
+    else:
+        images = [_image(page, alpha) for page, alpha in zip(values, picture.alpha, strict=True)]
+        more = {"save_all": True, "append_images": images[1:]} if len(images) > 1 else {}
+        images[0].save(path, **(picture.kept | more))
+
+
+def _read(path: Path, max_pixels: int) -> Picture:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if png16.is_deep_colour(path):
+        if math.prod(png16.size(path)) > max_pixels:
+            raise InputError(f"{path} has more than {max_pixels} pixels; raise --max-pixels")
+        values, chunks = png16.read(path)
+        channels = values.shape[-1] - 1 if values.shape[-1] in (2, 4) else values.shape[-1]
+        alpha = values[..., channels:] if values.shape[-1] > channels else None
+        return Picture((values[..., :channels],), (alpha,), 0, 1, "png16", {"chunks": chunks})
+    if start[:2] in (b"II", b"MM"):
+        found = tiff.read(path, max_pixels)
+        if found:
+            pages, extra, how = found
+            black = float(how["white_is_zero"])
+            lost = (how["lost"],) if how["lost"] else ()
+            return Picture(tuple(pages), tuple(extra), black, 1 - black, "tiff", how, lost)
+    return _read_by_pillow(path, max_pixels)
+
+
+def _read_by_pillow(path: Path, max_pixels: int) -> Picture:
+    pages, alphas, durations, lost = [], [], [], []
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # --max-pixels is the limit
     try:
         with Image.open(path) as image:
-            image.load()
-            if getattr(image, "n_frames", 1) > 1:
-                raise InputError(f"{path} has {image.n_frames} pages; split it into files of one page")  # type: ignore[attr-defined]
-            kept = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if key in image.info}
-            if image.mode == "I" and np.asarray(image).max() > 65535:
-                raise InputError(f"{path} has more than 16 bits per pixel; convert it to 16 or 8 bits first")
-            if image.mode.startswith("I"):
-                pixels = np.asarray(image, np.float32)[..., None] / 65535
-                return Picture(np.clip(pixels, 0, 1), None, True, kept)
-            if image.mode in ("F", "CMYK", "LAB", "YCbCr") and path.suffix.lower() not in (".jpg", ".jpeg"):
-                raise InputError(f"{path} has colour mode {image.mode}; convert it to grey or RGB first")
-            transparent = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
-            grey = image.mode in ("1", "L", "LA")
-            values = np.asarray(image.convert(("LA" if grey else "RGBA") if transparent else ("L" if grey else "RGB")))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as a picture: {error}") from None
+            frames = getattr(image, "n_frames", 1)
+            if image.format == "MPO":
+                frames, lost = 1, ["the further pictures of an MPO file"]
+            if image.width * image.height * frames > max_pixels:
+                raise InputError(f"{path} has more than {max_pixels} pixels; raise --max-pixels")
+            kept = {key: image.info[key] for key in KEPT if key in image.info}
+            kept["format"] = "JPEG" if image.format == "MPO" else image.format
+            for number in range(frames):
+                image.seek(number)
+                image.load()
+                durations.append(image.info.get("duration", 0))
+                page, alpha, converted = _values(path, image)
+                pages.append(page)
+                alphas.append(alpha)
+                if converted:
+                    kept["icc_profile"] = None
+                    lost = [*lost, f"the colour space {image.mode} (the result is sRGB)"] if number == 0 else lost
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    if "XML:com.adobe.xmp" in kept and kept["format"] == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", kept.pop("XML:com.adobe.xmp"))
+        kept["pnginfo"] = text
+    if frames > 1 and kept["format"] in ("PNG", "GIF", "WEBP"):
+        kept["duration"] = durations[1:] if kept.get("default_image") else durations
+        kept |= {"disposal": 2 if kept["format"] == "GIF" else 0} | ({"blend": 0} if kept["format"] == "PNG" else {})
+    if kept["format"] in ("JPEG", "WEBP"):
+        kept["quality"] = 95
+    if kept["format"] == "TIFF":
+        kept["compression"] = "group4" if pages[0].dtype == bool else "tiff_deflate"
+    return Picture(tuple(pages), tuple(alphas), 0, 1, "pillow", kept, tuple(lost))
+
+
+def _values(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None, bool]:
+    """Grey or RGB values, alpha, and whether the colour space was another one."""
+    if image.mode in ("CMYK", "LAB"):
+        profile = image.info.get("icc_profile")
+        if image.mode == "CMYK" and not profile:
+            raise InputError(f"{path} is CMYK without a colour profile; convert it to RGB first")
+        source = ImageCms.createProfile("LAB") if image.mode == "LAB" else io.BytesIO(profile or b"")
+        rgb = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        return np.asarray(rgb), None, True
+    transparent = image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info
+    if image.mode == "1" and not transparent:
+        return np.asarray(image)[..., None], None, False
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image)[..., None]
+        deep = image.mode == "I" and image.format in ("PNG", "PPM")
+        return values.astype(np.uint16) if deep or image.mode.startswith("I;") else values, None, False
+    grey = image.mode in ("1", "L", "LA", "La")
+    mode = ("LA" if grey else "RGBA") if transparent else ("L" if grey else "RGB")
+    values = np.asarray(image.convert("RGBA").convert(mode) if transparent else image.convert(mode))
     values = values[..., None] if values.ndim == 2 else values
     channels = 1 if grey else 3
-    alpha = values[..., channels:] if transparent else None
-    pixels = values[..., :channels].astype(np.float32)
-    pixels /= 255  # in place: a picture of 100 megapixels is 0.4 GB
-    return Picture(pixels, alpha, False, kept)
+    return values[..., :channels], values[..., channels:] if transparent else None, False
 
 
-def write(path: Path, picture: Picture, pixels: Float[np.ndarray, "height width channel"]) -> None:
-    """Writes new pixels in place of a picture's own, clamped to [0, 1]."""
-    scaled = np.clip(pixels, 0, 1)
-    scaled *= 65535 if picture.sixteen_bit else 255  # in place, as in `read`
-    np.round(scaled, out=scaled)
-    if picture.sixteen_bit:
-        image = Image.fromarray(scaled[..., 0].astype(np.uint16))
-    else:
-        values = scaled.astype(np.uint8)
-        if picture.alpha is not None:
-            values = np.concatenate([values, picture.alpha], axis=-1)
-        image = Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
-    quality = {"quality": 95} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    image.save(path, **(picture.kept | quality))
+def _measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The values that stand for black and white: the type's for 8 bits and 1, percentiles of the whole file else."""
+    kind = pages[0].dtype
+    if kind.kind == "b":
+        return 0.0, 1.0
+    if kind == np.uint8:
+        return 0.0, 255.0
+    low, high = np.percentile(np.concatenate([page.ravel() for page in pages]), PERCENTILES)
+    return float(low), float(high if high > low else low + 1)
+
+
+def _as_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
+    if kind.kind == "b":
+        return values >= 0.5
+    if np.issubdtype(kind, np.integer):
+        limits = np.iinfo(kind)
+        return np.clip(np.round(values), limits.min, limits.max).astype(kind)
+    return values.astype(kind)
+
+
+def _image(page: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    values = page if alpha is None else np.concatenate([page, alpha], axis=-1)
+    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)

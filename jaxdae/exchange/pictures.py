@@ -1,65 +1,184 @@
-"""Picture files through a denoiser: names, sizes and formats stay."""
+"""Picture files through a denoiser: names, sizes, pages, types and formats stay."""
 
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from tqdm import tqdm
 
-from jaxdae.data import pictures
+from jaxdae import metrics
+from jaxdae.data import picture_files, pictures
 from jaxdae.errors import InputError
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
 from jaxdae.runs.files import atomic
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How picture files are read, denoised and written."""
+
+    level: float | None = None
+    """The noise level of the pictures on the [0, 1] scale, for a denoiser that takes it."""
+    invert: bool = False
+    """Denoise the negative."""
+    add_noise: float | None = None
+    """Add the denoiser's own kind of noise at this level first."""
+    value_range: tuple[float, float] | None = None
+    """The stored values of black and white; None: measured, as `pictures.read` does."""
+    max_pixels: int = pictures.MAX_PIXELS
+    """Larger files are refused."""
+    skip_existing: bool = False
+    """Leave out files whose result exists."""
+    overwrite: bool = False
+    """Replace results that exist."""
+    compare: bool = False
+    """Write noisy and denoised side by side too, as NAME.compare.png."""
+    reference: Path | None = None
+    """A clean picture, or a folder of those with the names of the results."""
+
+
 def denoise_pictures(
-    denoiser: Denoiser,
-    inputs: Sequence[Path],
-    out: Path,
-    *,
-    level: float | None = None,
-    invert: bool = False,
-    add_noise: float | None = None,
-) -> Iterator[str]:
+    denoiser: Denoiser, inputs: Sequence[Path], out: Path, options: Options = Options()
+) -> Generator[str, None, list[str]]:
     """Denoises picture files and those in folders; yields lines to print: what is used, then each path once written.
 
     Args:
-        denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones.
+        denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones (grey ones are
+            denoised as colour, then averaged).
         inputs: files and folders.
         out: the folder of the results.
-        level: the noise level of the pictures, for a denoiser that takes it.
-        invert: denoise the negative.
-        add_noise: add the denoiser's own kind of noise at this level first.
+        options: how.
+
+    Returns:
+        A sentence for each picture that could not be denoised; the others are written.
 
     Raises:
-        InputError: a picture or the level cannot be used; before anything is written.
+        InputError: an option or the only picture cannot be used; before anything is written.
     """
-    targets = pictures.find(inputs, out)
-    added = 0.0 if add_noise is None else add_noise
-    noise = check_noise(denoiser.about.noise.replace(level=added, clip=True))  # type: ignore[attr-defined]
-    denoiser.check_level(level)
-    channels = {path: pictures.read(path).pixels.shape[-1] for path in targets}  # all can be read
-    for path, count in channels.items():
-        if denoiser.about.channels not in (1, count):
-            raise InputError(f"{path} has {count} channels, but this denoiser takes {denoiser.about.channels}")
+    targets = picture_files.find(inputs, out, existing=options.skip_existing or options.overwrite)
+    _check(denoiser, options)
+    passed_over = picture_files.passed_over(inputs, out)
+    if passed_over:
+        print(passed_over, file=sys.stderr)
     yield f"denoising with {denoiser.about.origin}"
-    if denoiser.about.channels == 1 and max(channels.values()) > 1:
-        yield "the denoiser takes grey images: colour pictures are denoised channel by channel"
-    for index, path in enumerate(targets):
-        picture = pictures.read(path)
-        if picture.pixels.mean() > 0.5 and not invert:
-            print(f"{path} is mostly bright, the model was trained on white on black: try --invert", file=sys.stderr)
-        pixels = 1 - picture.pixels if invert else picture.pixels
-        if add_noise is not None:
-            pixels = np.asarray(noisy_examples(pixels[None], noise, index=np.array([index])))[0]
-        clean = _each_channel(denoiser, pixels, level)
-        with atomic(targets[path]) as temporary:
-            pictures.write(temporary, picture, 1 - clean if invert else clean)
-        yield str(targets[path])
+    failed, skipped, count = [], 0, len(targets)
+    for index, (path, target) in enumerate(tqdm(targets.items(), unit="file", disable=None, leave=False)):
+        if options.skip_existing and target.exists():
+            skipped += 1
+            continue
+        try:
+            scores = _denoise_file(denoiser, path, target, target.relative_to(out), options, (index, count))
+        except InputError as error:
+            if count == 1:
+                raise
+            failed.append(str(error))
+            continue
+        yield str(target)
+        yield from scores
+    if skipped:
+        yield f"{skipped} results existed already and were left as they are"
+    return failed
+
+
+def _check(denoiser: Denoiser, options: Options) -> None:
+    denoiser.check_level(options.level)
+    added = 0.0 if options.add_noise is None else options.add_noise
+    check_noise(denoiser.about.noise.replace(level=added))  # type: ignore[attr-defined]
+    if options.skip_existing and options.overwrite:
+        raise InputError("--skip-existing and --overwrite exclude each other; give one of them")
+    if options.max_pixels < 1:
+        raise InputError(f"--max-pixels {options.max_pixels} is not allowed; give an integer of at least 1")
+    if options.value_range is not None:
+        low, high = options.value_range
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise InputError(f"--range {low:g} {high:g} is not allowed; give two numbers, the lower first")
+    if options.reference is not None and not options.reference.exists():
+        raise InputError(f"--reference {options.reference} does not exist; give a clean picture or a folder of them")
+
+
+def _denoise_file(
+    denoiser: Denoiser, path: Path, target: Path, name: Path, options: Options, place: tuple[int, int]
+) -> list[str]:
+    """Writes one result; lines of its scores."""
+    picture = pictures.read(path, options.value_range, options.max_pixels)
+    given = pictures.unit_scale(picture)
+    clean = _reference(picture, name, options) if options.reference else None
+    if np.mean([page.mean() for page in given]) > 0.5 and not options.invert:
+        print(f"{path} is mostly bright, the model was trained on white on black: try --invert", file=sys.stderr)
+    noisy, denoised, beyond = [], [], 0
+    for number, page in enumerate(given):
+        page = 1 - page if options.invert else page
+        taken = np.clip(page, 0, 1) if denoiser.about.noise.clip else page
+        excess = page - taken
+        beyond += int(np.count_nonzero(excess))
+        if options.add_noise is not None:
+            noise = check_noise(denoiser.about.noise.replace(level=options.add_noise, clip=True))  # type: ignore[attr-defined]
+            index = np.array([place[0] + number * place[1]])  # another draw for each page of each file
+            taken = np.asarray(noisy_examples(np.clip(taken, 0, 1)[None], noise, index=index))[0]
+        result = _each_channel(denoiser, taken, options.level)
+        # What the network cannot see is kept beside it, so that bright stars and hot spots do not flatten.
+        pair = (taken + excess, np.where(excess == 0, result, result + excess))
+        noisy.append(1 - pair[0] if options.invert else pair[0])
+        denoised.append(1 - pair[1] if options.invert else pair[1])
+    if beyond:
+        print(
+            f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, "
+            "more than the denoiser takes; what exceeds them is kept unchanged (--range LOW HIGH sets them)",
+            file=sys.stderr,
+        )
+    for loss in picture.lost:
+        print(f"{path}: {loss} cannot be kept", file=sys.stderr)
+    scores = _scores(noisy, denoised, clean) if clean else []
+    if options.compare:
+        with atomic(target.with_name(f"{target.name}.compare.png")) as temporary:
+            _side_by_side(noisy[0], denoised[0]).save(temporary)
+    with atomic(target) as temporary:
+        pictures.write(temporary, picture, denoised)
+    return scores
+
+
+def _reference(picture: pictures.Picture, name: Path, options: Options) -> list[np.ndarray]:
+    """The clean pages on the scale of the noisy picture."""
+    reference = options.reference
+    assert reference is not None
+    file = reference / name if reference.is_dir() else reference
+    if not file.exists():
+        raise InputError(f"{file} does not exist; --reference needs a clean picture of every name")
+    clean = pictures.read(file, None, options.max_pixels)
+    if [page.shape for page in clean.pages] != [page.shape for page in picture.pages]:
+        raise InputError(f"{file} has other pages, sizes or channels than the noisy picture; give its clean version")
+    return pictures.unit_scale(dataclasses.replace(clean, black=picture.black, white=picture.white))
+
+
+def _scores(noisy: list[np.ndarray], denoised: list[np.ndarray], clean: list[np.ndarray]) -> list[str]:
+    lines = []
+    for name, pages in (("noisy", noisy), ("denoised", denoised)):
+        scores = [
+            metrics.score(np.clip(page, 0, 1)[None], np.clip(c, 0, 1)[None])
+            for page, c in zip(pages, clean, strict=True)
+        ]
+        psnr = float(np.mean([score["psnr"] for score in scores]))
+        ssim = [float(score["ssim"][0]) for score in scores if "ssim" in score]
+        lines.append(f"  {name}: PSNR {psnr:.2f} dB" + (f", SSIM {np.mean(ssim):.4f}" if ssim else ""))
+    return lines
+
+
+def _side_by_side(noisy: np.ndarray, denoised: np.ndarray) -> Image.Image:
+    values = np.round(np.clip(np.concatenate([noisy, denoised], axis=1), 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
 
 
 def _each_channel(denoiser: Denoiser, pixels: np.ndarray, level: float | None) -> np.ndarray:
-    if denoiser.about.channels == pixels.shape[-1]:
+    channels = pixels.shape[-1]
+    if denoiser.about.channels == channels:
         return denoiser(pixels[None], level)[0]
-    return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None], level)[..., 0], 0, -1)
+    if denoiser.about.channels == 1:
+        return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None], level)[..., 0], 0, -1)
+    if channels == 1:
+        colour = np.repeat(pixels, denoiser.about.channels, axis=-1)
+        return denoiser(colour[None], level)[0].mean(axis=-1, keepdims=True)
+    raise InputError(f"a picture of {channels} channels cannot go through a denoiser of {denoiser.about.channels}")

@@ -8,7 +8,7 @@ from tiny import pixels, random_params
 import jaxdae
 from jaxdae.data import pictures
 from jaxdae.errors import InputError
-from jaxdae.exchange.pictures import denoise_pictures
+from jaxdae.exchange.pictures import Options, denoise_pictures
 from jaxdae.models.denoiser import About, Denoiser
 
 MODEL = jaxdae.ConvAutoencoder(width=2, depth=1)
@@ -27,7 +27,7 @@ def save(path, array):
 
 
 def run(denoiser, *inputs, out, **options):
-    return list(denoise_pictures(denoiser, inputs, out, **options))
+    return list(denoise_pictures(denoiser, inputs, out, Options(**options)))
 
 
 def through(denoiser, array):
@@ -48,30 +48,23 @@ def test_names_sizes_and_depth_stay(tmp_path):
     lines = run(GREY, scan, tmp_path / "photos", out=out)
     assert lines == [
         "denoising with somewhere",
-        "the denoiser takes grey images: colour pictures are denoised channel by channel",
         *map(str, [out / "scan.png", out / "a" / "deep.tif", out / "b.png"]),
     ]
     assert sorted(path for path in out.rglob("*") if path.is_file()) == sorted(
-        pictures.Path(line) for line in lines[2:]
+        pictures.Path(line) for line in lines[1:]
     )
-    grey = through(GREY, DARK[..., None])[..., 0]
-    assert_close(pixels(out / "scan.png"), grey)
-    deep = pixels(out / "a" / "deep.tif")
-    assert deep.dtype == np.uint16
-    assert_close(deep / 257, grey)
+    assert_close(pixels(out / "scan.png"), through(GREY, DARK[..., None])[..., 0])
+    assert pixels(out / "a" / "deep.tif").dtype == np.uint16
     for channel in range(3):
         assert_close(pixels(out / "b.png")[..., channel], through(GREY, RGB[..., [channel]])[..., 0])
 
 
 @pytest.mark.slow
-def test_a_denoiser_of_colour_sees_all_channels_and_refuses_grey(tmp_path, capsys):
-    photo = save(tmp_path / "photo.png", RGB)
-    run(COLOUR, photo, out=tmp_path / "clean")
+def test_a_denoiser_of_colour_sees_all_channels_and_takes_grey_as_colour(tmp_path):
+    photo, scan = save(tmp_path / "photo.png", RGB), save(tmp_path / "scan.png", DARK)
+    run(COLOUR, photo, scan, out=tmp_path / "clean")
     assert_close(pixels(tmp_path / "clean" / "photo.png"), through(COLOUR, RGB))
-    scan = save(tmp_path / "scan.png", DARK)
-    with pytest.raises(InputError, match=r"scan.png has 1 channels, but this denoiser takes 3"):
-        run(COLOUR, photo, scan, out=tmp_path / "new")
-    assert not (tmp_path / "new").exists() and capsys.readouterr().err == ""
+    assert_close(pixels(tmp_path / "clean" / "scan.png"), through(COLOUR, np.stack(3 * [DARK], -1)).mean(axis=-1))
 
 
 @pytest.mark.slow
@@ -115,8 +108,11 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     ("names", "options", "sentence"),
     [
         (["a.png", "gone.png"], {}, "gone.png does not exist"),
-        (["a.png", "broken.png"], {}, "broken.png cannot be read as a picture"),
+        (["broken.png"], {}, "broken.png cannot be read as a picture"),
         (["a.png"], {"add_noise": 1.5}, "noise level 1.5 is out of range: masking takes 0 to 1"),
+        (["a.png"], {"value_range": (2, 1)}, "--range 2 1 is not allowed"),
+        (["a.png"], {"max_pixels": 5}, "a.png has more than 5 pixels; raise --max-pixels"),
+        (["a.png"], {"skip_existing": True, "overwrite": True}, "exclude each other"),
         (["."], {"out": "."}, "is the folder of the pictures themselves"),
     ],
 )
@@ -141,3 +137,54 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         run(GREY, scan, out=tmp_path / "clean")
     assert not list((tmp_path / "clean").iterdir())
+
+
+class Identity:
+    """A denoiser that changes nothing, of clipped images."""
+
+    about, check_level = GREY.about, GREY.check_level
+
+    def __call__(self, noisy, level):
+        assert noisy.min() >= 0 and noisy.max() <= 1
+        return noisy
+
+
+def test_a_batch_goes_on_after_a_bad_file_and_continues(tmp_path, capsys):
+    save(tmp_path / "in" / "a.png", DARK)
+    save(tmp_path / "in" / "c.png", DARK)
+    (tmp_path / "in" / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
+    (tmp_path / "in" / "notes.txt").touch()
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "a.png").write_bytes(b"old")
+    with pytest.raises(InputError, match="a.png exists already"):
+        run(Identity(), tmp_path / "in", out=tmp_path / "clean")
+    lines = denoise_pictures(Identity(), [tmp_path / "in"], tmp_path / "clean", Options(skip_existing=True))
+    seen = []
+    while True:
+        try:
+            seen.append(next(lines))
+        except StopIteration as end:
+            [failed] = end.value
+            break
+    assert "b.png cannot be read as a picture" in failed
+    assert seen[1:] == [str(tmp_path / "clean" / "c.png"), "1 results existed already and were left as they are"]
+    assert "1 file of another kind was passed over: .txt" in capsys.readouterr().err
+    assert (tmp_path / "clean" / "a.png").read_bytes() == b"old"
+    run(Identity(), tmp_path / "in", out=tmp_path / "clean", overwrite=True)
+    np.testing.assert_array_equal(pixels(tmp_path / "clean" / "a.png"), DARK)
+
+
+def test_values_beyond_the_range_are_kept(tmp_path, capsys):
+    deep = DARK.astype(np.uint16) + 477
+    deep[3, 4] = 60000
+    run(Identity(), save(tmp_path / "a.tif", deep), out=tmp_path / "clean")
+    np.testing.assert_array_equal(pixels(tmp_path / "clean" / "a.tif"), deep)
+    assert "more than the denoiser takes" in capsys.readouterr().err
+
+
+def test_comparison_and_reference(tmp_path):
+    scan = save(tmp_path / "a.png", DARK)
+    lines = run(Identity(), scan, out=tmp_path / "clean", compare=True, reference=scan)
+    assert lines[2:] == [f"  {name}: PSNR 100.00 dB, SSIM 1.0000" for name in ("noisy", "denoised")]
+    side = pixels(tmp_path / "clean" / "a.png.compare.png")
+    np.testing.assert_array_equal(side, np.concatenate([DARK, DARK], axis=1))
