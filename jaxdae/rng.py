@@ -17,7 +17,7 @@ from jaxdae.types import PRNGKey
 PRNG = "threefry2x32"
 """The generator, whatever the default of the process."""
 
-INITIALIZATION, ORDER, LEVEL, NOISE, TARGET = range(5)
+INITIALIZATION, ORDER, LEVEL, NOISE, TARGET, PATCH, AUGMENT = range(7)
 """The purposes of a draw."""
 
 ONCE, EVALUATION = 0, 2**32 - 1
