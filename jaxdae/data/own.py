@@ -127,6 +127,8 @@ def read_own(
     if not 0 < held_out < 1:
         raise InputError(f"held out {held_out:g} is not allowed: give a fraction between 0 and 1")
     path, clean_path = Path(dataset), Path(target) if target is not None else None
+    if clean_path and clean_path.resolve() == path.resolve():
+        raise InputError(f"--target {target} is the folder of the noisy pictures itself; give that of the clean ones")
     folders = {path: read_folder(path, strict=strict)}
     if clean_path:
         folders[clean_path] = read_folder(clean_path, strict=strict)
