@@ -17,8 +17,8 @@ from jaxdae.types import PRNGKey
 PRNG = "threefry2x32"
 """The generator, whatever the default of the process."""
 
-INITIALIZATION, ORDER, LEVEL, NOISE, TARGET = range(5)
-"""The purposes of a draw."""
+INITIALIZATION, ORDER, LEVEL, NOISE, TARGET, PATCH, AUGMENT = range(7)
+"""The purposes of a draw. Of PATCH and AUGMENT the index is the picture, and the patch's number is folded in."""
 
 ONCE, EVALUATION = 0, 2**32 - 1
 """In place of an epoch (epochs count from 1): a draw made once for the whole training, and one made for evaluation."""

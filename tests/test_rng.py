@@ -22,7 +22,8 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def test_purposes_are_only_appended():
-    assert (rng.INITIALIZATION, rng.ORDER, rng.LEVEL, rng.NOISE) == (0, 1, 2, 3)
+    purposes = (rng.INITIALIZATION, rng.ORDER, rng.LEVEL, rng.NOISE, rng.TARGET, rng.PATCH, rng.AUGMENT)
+    assert purposes == tuple(range(7))
     assert (rng.ONCE, rng.EVALUATION) == (0, 4294967295)
 
 

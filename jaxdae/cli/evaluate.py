@@ -32,7 +32,8 @@ def run(words: Sequence[str]) -> int:
     levels = arguments.test_levels and options.on_unit_scale(arguments.test_levels, arguments.noise_scale, own)
     rows = evaluation.evaluate(
         denoisers, data.test, levels,
-        corruption=arguments.test_corruption, members=members, seed=trained.loop.evaluation_seed,
+        corruption=arguments.test_corruption, members=members, noisy=data.noisy_test,
+        seed=trained.loop.evaluation_seed,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(rows, indent=1))

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jaxdae import components, runs
 from jaxdae.components import Setting
-from jaxdae.data import ImageData, load
+from jaxdae.data import Data, ImageData, load, load_again, own
 from jaxdae.errors import InputError, nearest
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
@@ -73,19 +73,54 @@ def add_data_options(parser: Parser) -> None:
     group.add_argument("--data-dir", type=Path, metavar="DIR", help=downloads)
 
 
-def load_data(arguments: argparse.Namespace, dataset: str | None) -> ImageData:
-    """The dataset of a run, from there."""
-    if dataset is None:
-        raise InputError("this run was trained on images given from Python; use it from there")
+def load_named(arguments: argparse.Namespace, dataset: str) -> ImageData:
+    """A dataset by name, from there."""
     return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
-def load_run(arguments: argparse.Namespace) -> tuple[Run, ImageData]:
-    """The run that was named, and its images."""
+def load_data(arguments: argparse.Namespace, source: dict[str, Any]) -> Data:
+    """The dataset of a run, by its entry in the configuration."""
+    if source["dataset"] is None or "patch" in source:
+        return load_again(source)
+    return load_named(arguments, source["dataset"])
+
+
+def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tuple[Run, Any]:
+    """The run that was named, and its images; if they may be missing and their folder is gone, None."""
     run = runs.load_run(arguments.run)
-    data = load_data(arguments, run.config.source["dataset"])
-    folder.check_source(arguments.run, run.config.source, data)
+    source = run.config.source
+    if without_data and "patch" in source and not Path(source["dataset"]).exists():
+        return run, None
+    data = load_data(arguments, source)
+    folder.check_source(arguments.run, source, data)
     return run, data
+
+
+def add_own_options(parser: Parser) -> None:
+    """How pictures of one's own are read."""
+    add = parser.add_argument_group("training on pictures of your own (--dataset FOLDER)").add_argument
+    add("--target", metavar="FOLDER", help="the clean pictures, if those of --dataset are noisy: pairs by equal names")
+    add("--patch", type=int, metavar="N", help="side of the patches, for pictures of unequal sizes or larger ones "
+        f"(default: {own.PATCH})")  # fmt: skip
+    add("--augment", action="store_true", default=None, help="flip and turn the patches")
+    add("--colour", metavar="grey|rgb", help="convert all pictures (default: as they are)")
+    add("--held-out", type=float, metavar="X", help="fraction of the pictures for validation, the last by name "
+        "(default: 0.1)")  # fmt: skip
+    add(
+        "--strict", action="store_true", default=None, help="refuse pictures that cannot be read, do not leave them out"
+    )
+
+
+def load_dataset(arguments: argparse.Namespace, dataset: str) -> Data:
+    """The dataset to train on, by name or path; InputError for an option that a named one has not."""
+    names = ("target", "patch", "augment", "colour", "held_out", "strict")
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    if own.is_own(dataset):
+        return own.read_own(dataset, **given)
+    if given:
+        raise InputError(f"--{next(iter(given)).replace('_', '-')} is for pictures of your own (--dataset FOLDER), "
+                         f"not for {dataset}; leave it out")  # fmt: skip
+    return load_named(arguments, dataset)
 
 
 def add_member_choice(parser: Parser) -> None:

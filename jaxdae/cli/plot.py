@@ -18,9 +18,11 @@ def run(words: Sequence[str]) -> int:
     options.add_member_choice(parser)
     options.add_data_options(parser)
     arguments = parser.parse(words)
-    trained, data = options.load_run(arguments)
+    trained, data = options.load_run(arguments, without_data=True)
     index = trained.index(arguments.member)
     print(trained.describe(index, arguments.weights))
+    if data is None:
+        print(f"only the loss curves: {trained.config.source['dataset']} is not there")
     written = write_figures(
         trained, data,
         member=index, weights=arguments.weights, layer=arguments.layer, noise_level=arguments.noise_level,

@@ -6,18 +6,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jaxdae.data import ImageData
+from jaxdae.data import Data
 from jaxdae.evaluation import evaluate
 from jaxdae.metrics import SSIM_WINDOW, has_ssim
 from jaxdae.runs import Run, checkpoints, folder
 from jaxdae.runs.figures import write_figures
 
 
-def report_run(run: Run, data: ImageData) -> int:
+def report_run(run: Run, data: Data) -> int:
     """Measures one member of a trained run, draws its figures, and says where things are; the exit status."""
     index = run.index()
     print(f"\n{run.describe(index)}, on {len(data.test)} test images:")
-    print_scores(evaluate(run.denoisers, data.test, members=[index], seed=run.loop.evaluation_seed), data)
+    seed = run.loop.evaluation_seed
+    print_scores(evaluate(run.denoisers, data.test, members=[index], noisy=data.noisy_test, seed=seed), data)
     written = write_figures(run, data)
     assert run.path
     saved = run.path / folder.CHECKPOINTS
@@ -28,7 +29,7 @@ def report_run(run: Run, data: ImageData) -> int:
     return 1 if run.diverged else 0
 
 
-def print_scores(rows: Sequence[dict[str, Any]], data: ImageData) -> None:
+def print_scores(rows: Sequence[dict[str, Any]], data: Data) -> None:
     """Prints the rows of an evaluation, and which metric they lack."""
     print_table(rows)
     if not has_ssim(data.test.shape):

@@ -19,6 +19,6 @@ def run(words: Sequence[str]) -> int:
     options.add_progress(parser)
     options.add_data_options(parser)
     arguments = parser.parse(words)
-    data = options.load_data(arguments, folder.load_config(arguments.run).source["dataset"])
+    data = options.load_data(arguments, folder.load_config(arguments.run).source)
     trained = runs.resume(arguments.run, data, epochs=arguments.epochs, progress=arguments.progress)
     return report_run(trained, data)

@@ -24,11 +24,17 @@ def run(words: Sequence[str]) -> int:
     if arguments.preset is not None:
         require_name("preset", arguments.preset, PRESETS)
     preset = PRESETS[arguments.preset] if arguments.preset else Preset(Member(), "digits", epochs=10, batch_size=128)
-    members = options.members_of(arguments, preset.member)
+    base = preset.member
+    if arguments.target is not None:  # the noise of pairs is real: none is added unless a level is given
+        base = base.replace(noise=base.noise.replace(level=0.0))  # type: ignore[attr-defined]
+    members = options.members_of(arguments, base)
     loop = {"epochs": preset.epochs, "batch_size": preset.batch_size} | options.loop_values(arguments)
     dataset = arguments.dataset or preset.dataset
-    data = options.load_data(arguments, dataset)
-    out = arguments.out or Path("runs") / dataset
+    out = arguments.out or Path("runs") / Path(dataset).resolve().name
+    runs.folder.require_room(out, arguments.overwrite)  # before pictures are read for minutes
+    data = options.load_dataset(arguments, dataset)
+    for note in getattr(data, "notes", ()):
+        print(note)
     trained = runs.train(members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress, **loop)
     return report_run(trained, data)
 
@@ -37,7 +43,9 @@ def _parser() -> options.Parser:
     parser = options.Parser("train", DESCRIPTION)
     common = parser.add_argument_group("what most people need")
     common.add_argument(
-        "--dataset", metavar="NAME", help="digits (embedded), mnist, fashion_mnist, kmnist (default: digits)"
+        "--dataset",
+        metavar="NAME|FOLDER",
+        help="digits (embedded), mnist, fashion_mnist, kmnist, or a folder of pictures (default: digits)",
     )
     common.add_argument(
         "--preset",
@@ -50,5 +58,6 @@ def _parser() -> options.Parser:
     options.add_progress(loop)
     common.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/<dataset>)")
     common.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
+    options.add_own_options(parser)
     options.add_data_options(parser)
     return parser

@@ -15,10 +15,12 @@ import os
 import threading
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxdae.data.source import InMemory, Source
 from jaxdae.errors import InputError, require_name
 
 Images = UInt8[np.ndarray, "example height width channel"]
@@ -62,6 +64,26 @@ class ImageData:
             )
         if self.train.max() == 1:
             raise InputError("no training image is brighter than 1 of 255; multiply images of zeros and ones by 255")
+
+    noisy_test = None
+    """Of pairs, the real noisy images for `test`; here all noise is made."""
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """The height, width and channels of an example."""
+        return self.train.shape[1:]
+
+    def describe(self) -> dict[str, Any]:
+        """The entry in a run's configuration."""
+        return {"dataset": self.name, "sha256": self.sha256, "image": list(self.image)}
+
+    def sources(self, holdout: int = 0) -> tuple[Source, Source]:
+        """What to train and to validate on: the last `holdout` training images, if it is 0 the test images."""
+        if holdout == 0:
+            return InMemory(self.train), InMemory(self.test)
+        if holdout >= len(self.train):
+            raise InputError(f"holdout {holdout} leaves nothing of {len(self.train)} training images; take fewer")
+        return InMemory(self.train[:-holdout]), InMemory(self.train[-holdout:])
 
     @functools.cached_property
     def sha256(self) -> str:

@@ -46,6 +46,8 @@ class InMemory:
 
     images: RawImages
     value_range: ValueRange = struct.field(pytree_node=False, default=EIGHT_BIT)
+    noisy: RawImages | None = None
+    """Of pairs: a real noisy image for each, in the same type."""
 
     @property
     def examples(self) -> int:
@@ -54,7 +56,8 @@ class InMemory:
 
     def take(self, draws: Draws, index: Index) -> Sample:
         """The clean image at a position."""
-        return Sample(clean=rescale(self.images[index], self.value_range))
+        clean, noisy = (x if x is None else rescale(x[index], self.value_range) for x in (self.images, self.noisy))
+        return Sample(clean, noisy)
 
 
 def rescale(values: Array | np.ndarray, value_range: ValueRange) -> Float[Array, "..."]:

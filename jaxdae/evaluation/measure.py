@@ -30,6 +30,7 @@ def measure(
     noise: Noise,
     levels: Sequence[float],
     *,
+    noisy: RawImages | None = None,
     seed: int = 0,
     population: Population = IN_TURN,
 ) -> tuple[Scores, IdentityScores]:
@@ -40,6 +41,7 @@ def measure(
         images: the clean ones, 8-bit or floats on the [0, 1] scale.
         noise: the corruption and the clipping; its own level is not used.
         levels: the noise levels, in the unit of the corruption.
+        noisy: of pairs, the real noisy images, to which the noise is added (level 0: none).
         seed: of the noise.
         population: as in `train_chunk`.
 
@@ -59,7 +61,8 @@ def measure(
     static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "population": population}
     found: list[Any] = [None] * len(denoisers)
     with rng.pinned():
-        shared = parallel.replicate(jnp.asarray(images)), values, jnp.uint32(seed)
+        pair = jnp.asarray(images), None if noisy is None else jnp.asarray(noisy)
+        shared = parallel.replicate(pair), values, jnp.uint32(seed)
         identity = jax.device_get(_measure(jnp.zeros(1), *shared, module=None, **static))
         for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
             chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
@@ -74,7 +77,7 @@ def measure(
 @functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "population"))
 def _measure(
     params: Any,
-    images: Array,
+    pair: tuple[Array, Array | None],
     levels: Array,
     seed: Array,
     *,
@@ -84,15 +87,16 @@ def _measure(
     population: Population,
 ) -> Any:
     def one_batch(shared: Any, index: Array) -> Any:
-        params, images, level = shared
+        params, (images, real), level = shared
         clean = to_unit(images[index])
+        start = clean if real is None else to_unit(real[index])
         draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
-        noisy, drawn = corrupt_batch(Noise(corruption, (level, level), clip), draws, clean)
+        noisy, drawn = corrupt_batch(Noise(corruption, (level, level), clip), draws, start)
         scores = parallel.map_members(lambda p: _score(module, p, noisy, clean, drawn), params, population=population)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores)  # the image axis first, as `in_batches` has it
 
     def one_level(level: Array) -> Any:
-        scores = parallel.in_batches(one_batch, (params, images, level), jnp.arange(images.shape[0]))
+        scores = parallel.in_batches(one_batch, (params, pair, level), jnp.arange(pair[0].shape[0]))
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), scores)
 
     return jax.lax.map(one_level, levels)
@@ -122,6 +126,7 @@ def evaluate(
     *,
     corruption: str | None = None,
     members: Sequence[int] | None = None,
+    noisy: RawImages | None = None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Mean metrics as table rows: for every test noise and level, the noisy images (identity) and then the denoisers.
@@ -132,6 +137,7 @@ def evaluate(
         levels: the test levels; by default the fixed levels of training.
         corruption: measure all of them with this corruption instead.
         members: measure the denoisers at these positions only.
+        noisy: of pairs, the real noisy images.
         seed: of the noise.
 
     Returns:
@@ -152,7 +158,7 @@ def evaluate(
     for (name, clip), group in tests.items():
         test_levels = default_levels([denoisers[i].about.noise for i in group]) if levels is None else levels
         shown = Noise(name, clip=clip)
-        scores, identity = measure([denoisers[i] for i in group], images, shown, test_levels, seed=seed)
+        scores, identity = measure([denoisers[i] for i in group], images, shown, test_levels, noisy=noisy, seed=seed)
         for i, level in enumerate(test_levels):
             test = {"test_corruption": name, "test_level": float(level)}
             rows.append({"member": "identity", "noise_level": None, "seed": None} | test | _means(identity, i))

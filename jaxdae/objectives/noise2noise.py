@@ -23,6 +23,8 @@ class Noise2Noise(Supervised):
     beyond [0, 1]) and the logarithm of the error (whose optimum is not the mean) are refused.
     """
 
+    takes_pairs = False
+
     loss: str | None = structure("mse", LOSS_HELP, choices=LOSSES)
     allow_bias: bool = structure(False, "train although the mean of the noisy targets is not the clean image")
 

@@ -27,6 +27,8 @@ class Supervised:
     say.
     """
 
+    takes_pairs = True  # of real noisy images and clean ones
+
     loss: str | None = structure(None, LOSS_HELP, choices=LOSSES, unset="bce of logits, else mse")
 
     def check(self, noise: Noise, model: Any) -> Self:
@@ -39,9 +41,9 @@ class Supervised:
         return components.replace(self, {"loss": loss})
 
     def example(self, draws: Draws, sample: Sample, noise: Noise) -> Example:
-        """The noisy image of a clean one, and the clean one as its target."""
+        """The noisy image of a clean one, and the clean one as its target; a real noisy one gets noise on top."""
         assert sample.clean is not None
-        noisy, level = noise.apply(draws, sample.clean)
+        noisy, level = noise.apply(draws, sample.clean if sample.noisy is None else sample.noisy)
         return Example(noisy, sample.clean, None, level)
 
     def losses(self, predict: Predict, example: Example, draws: Draws) -> Float[Array, "batch"]:

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxdae import plots
-from jaxdae.data.datasets import ImageData
+from jaxdae.data import Data
+from jaxdae.data.source import to_unit
 from jaxdae.errors import require_name
 from jaxdae.evaluation.measure import default_levels
 from jaxdae.noise import noisy_examples
@@ -19,7 +20,7 @@ from jaxdae.runs.run import Run, Weights
 
 def write_figures(
     run: Run,
-    data: ImageData,
+    data: Data | None,
     *,
     member: int | None = None,
     weights: Weights = "last",
@@ -28,26 +29,29 @@ def write_figures(
 ) -> list[Path]:
     """Draws the loss curves, one member's noisy and denoised test images and its feature maps; returns the files.
 
+    Without data, the loss curves only.
+
     By default the member is the one nearest level 0.5 with the lowest seed, the layer encoder_0 (or another: a network
     may show none), and the noise level the member's own. InputError if one of them does not exist.
     """
+    assert run.path
     index = run.index(member)
+    drawn: dict[str, Figure] = {"loss": plots.loss_curves(run.history, run.labels)}
+    if data is None:
+        return save_figures(run.path / folder.FIGURES, drawn)
     [denoiser] = run.select([index], weights)
     level = default_levels([denoiser.about.noise])[0] if noise_level is None else noise_level
     noise = denoiser.about.noise.replace(level=level)  # type: ignore[attr-defined]
-    noisy = np.asarray(noisy_examples(data.test[:10], noise, seed=run.loop.evaluation_seed))
+    start = data.test if data.noisy_test is None else data.noisy_test
+    noisy = np.asarray(noisy_examples(start[:10], noise, seed=run.loop.evaluation_seed))
     told = level if denoiser.takes_level else None
     layers = jax.device_get(denoiser.layers(noisy, told))
     layer = layer or ("encoder_0" if "encoder_0" in layers else next(iter(layers), None))
-    drawn: dict[str, Figure] = {
-        "loss": plots.loss_curves(run.history, run.labels),
-        "noisy": plots.noisy_digits(noisy),
-        "denoised": plots.noisy_denoised_clean(noisy, denoiser(noisy, told), data.test[:10].astype(np.float32) / 255),
-    }
+    drawn["noisy"] = plots.noisy_digits(noisy)
+    drawn["denoised"] = plots.noisy_denoised_clean(noisy, denoiser(noisy, told), np.asarray(to_unit(data.test[:10])))
     if layer is not None:
         require_name("layer", layer, layers)
         drawn[f"features_{layer}"] = plots.feature_maps(noisy[0], layers[layer][0], layer=layer)
-    assert run.path
     return save_figures(run.path / folder.FIGURES, drawn)
 
 

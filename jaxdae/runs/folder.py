@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from jaxdae import components, rng
 from jaxdae.components import structure
-from jaxdae.data.datasets import ImageData
+from jaxdae.data import Data
 from jaxdae.errors import InputError
 from jaxdae.parallel import Population
 from jaxdae.runs.files import write_text
@@ -58,7 +58,8 @@ class Config:
     members: tuple[Member, ...]
     loop: Loop
     source: dict[str, Any]
-    """`dataset` (a name, or None for images given from Python), `sha256`, `image` (height, width, channels)."""
+    """`dataset` (a name, a path, or None for images given from Python), `sha256`, `image` (height, width, channels) of
+    an example; for a path, how its pictures are read too."""
 
 
 def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
@@ -78,9 +79,9 @@ def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
     return loop
 
 
-def describe_source(data: ImageData) -> dict[str, Any]:
+def describe_source(data: Data) -> dict[str, Any]:
     """The configuration's entry for a dataset."""
-    return {"dataset": data.name, "sha256": data.sha256, "image": list(data.train.shape[1:])}
+    return data.describe()
 
 
 def write_config(path: Path, config: Config) -> None:
@@ -115,8 +116,10 @@ def load_config(path: Path) -> Config:
         raise InputError(f"{path / CONFIG} cannot be read: {reason}") from None
 
 
-def check_source(path: Path, source: dict[str, Any], data: ImageData) -> None:
+def check_source(path: Path, source: dict[str, Any], data: Data) -> None:
     """Raises InputError unless images are those of a run."""
+    if source["sha256"] != data.sha256 and "patch" in source:
+        raise InputError(f"{source['dataset']} has changed since {path} was trained on it; restore it, or train again")
     if source["sha256"] != data.sha256:
         raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
 

@@ -16,8 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdae import components, evaluation, parallel, training
-from jaxdae.data.datasets import ImageData, load
-from jaxdae.data.source import InMemory
+from jaxdae.data import Data, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder
@@ -32,7 +31,7 @@ _log = logging.getLogger("jaxdae")
 
 def train(
     members: Member | Sequence[Member],
-    data: ImageData,
+    data: Data,
     *,
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
@@ -43,7 +42,7 @@ def train(
 
     Args:
         members: what to train (`grid` makes many).
-        data: the images (`load`).
+        data: the images (`load`), or pictures of your own (`read_own`).
         out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
         overwrite: replace the run that is in `out`.
         progress: show a progress bar.
@@ -67,7 +66,7 @@ def train(
 
 
 def resume(
-    path: str | os.PathLike, data: ImageData | None = None, *, epochs: int | None = None, progress: bool = False
+    path: str | os.PathLike, data: Data | None = None, *, epochs: int | None = None, progress: bool = False
 ) -> Run:
     """Continues a run from its newest checkpoint, bit-for-bit as if it had never stopped.
 
@@ -84,9 +83,7 @@ def resume(
     path = Path(path)
     config = folder.load_config(path)
     if data is None:
-        if config.source["dataset"] is None:
-            raise InputError(f"{path} was trained on images given from Python; resume it from there with data=")
-        data = load(config.source["dataset"])
+        data = load_again(config.source)
     folder.check_source(path, config.source, data)
     if epochs is not None:
         config = _with_epochs(path, config, epochs)
@@ -104,20 +101,17 @@ def _with_epochs(path: Path, config: Config, epochs: int) -> Config:
     return dataclasses.replace(config, loop=components.checked(dataclasses.replace(config.loop, epochs=epochs)))
 
 
-def _split(config: Config, data: ImageData) -> tuple[InMemory, InMemory]:
+def _split(config: Config, data: Data) -> tuple[Source, Source]:
     """The images to train and to validate on."""
-    holdout = config.loop.holdout
     for member in config.members:
-        if member.model.multiple > max(data.train.shape[1:3]):
+        if data.noisy_test is not None and not getattr(member.objective, "takes_pairs", False):
+            raise InputError(f"{type(member.objective).__name__} makes its own targets; train pairs with supervised")
+        if member.model.multiple > max(data.image[:2]):
             raise InputError(
-                f"images of {data.train.shape[1:3]} pixels are too small for a network that works on multiples of "
+                f"images of {data.image[:2]} pixels are too small for a network that works on multiples of "
                 f"{member.model.multiple} pixels; take a smaller depth"
             )
-    if holdout == 0:
-        return InMemory(data.train), InMemory(data.test)
-    if holdout >= len(data.train):
-        raise InputError(f"holdout {holdout} leaves nothing of {len(data.train)} training images; take fewer")
-    return InMemory(data.train[:-holdout]), InMemory(data.train[-holdout:])
+    return data.sources(config.loop.holdout)
 
 
 def _untrained(config: Config) -> tuple[list[Group], list[TrainState], list[Best]]:
@@ -130,7 +124,7 @@ def _untrained(config: Config) -> tuple[list[Group], list[TrainState], list[Best
 
 def _run_epochs(
     config: Config,
-    sources: tuple[InMemory, InMemory],
+    sources: tuple[Source, Source],
     untrained: tuple[list[Group], list[TrainState], list[Best]],
     path: Path | None,
     history: list[dict[str, Any]],
@@ -197,7 +191,7 @@ def _finish_epoch(
     groups: Sequence[Group],
     states: list[TrainState],
     bests: list[Best],
-    val_source: InMemory,
+    val_source: Source,
     epoch: int,
     rates: Sequence[float | None],
 ) -> list[dict[str, Any]]:
