@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jaxdae.data.picture_files import SUFFIXES
 from jaxdae.errors import InputError
 
 ARRAYS = (".npy", ".npz")
@@ -34,8 +35,6 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
     Hidden files (`._x.png`) and other types (`Thumbs.db`) are passed over. InputError if there is no picture, or, with
     `strict`, if one cannot be read.
     """
-    from jaxdae.data.pictures import SUFFIXES  # Pillow is not loaded where nothing is read
-
     if not path.exists():
         raise InputError(f"{path} does not exist; give a folder of pictures")
     if path.is_file() and path.suffix.lower() not in ARRAYS:
@@ -67,15 +66,27 @@ def _hidden(path: Path) -> bool:
 
 def _read(file: Path, name: str) -> list[tuple[str, Pixels]]:
     if file.suffix.lower() not in ARRAYS:
-        from jaxdae.data import pictures
-
-        return [(name, _stored(file, pictures.read(file).pixels))]
+        return _pages_of(file, name)
     try:
         loaded = np.load(file, allow_pickle=False)
         arrays = {name: loaded} if isinstance(loaded, np.ndarray) else {f"{name}:{key}": loaded[key] for key in loaded}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read as an array: {str(error).splitlines()[0]}") from None
     return [item for key, array in arrays.items() for item in _pictures_of(file, key, array)]
+
+
+def _pages_of(file: Path, name: str) -> list[tuple[str, Pixels]]:
+    """The pages of a picture file: 8-bit as they are, others between the least and the greatest value of the file."""
+    from jaxdae.data import pictures  # Pillow is not loaded where nothing is read
+
+    picture = pictures.read(file)
+    if picture.pages[0].dtype not in (np.uint8, np.bool_):
+        low, high = (float(f([f(page) for page in picture.pages])) for f in (np.min, np.max))
+        turned = picture.black > picture.white
+        black, white = (high, low) if turned else (low, high)
+        picture = dataclasses.replace(picture, black=black, white=white if low < high else black + 1)
+    pages = [_stored(file, np.clip(page, 0, 1)) for page in pictures.unit_scale(picture)]
+    return [(name if len(pages) == 1 else f"{name}:{number:06d}", page) for number, page in enumerate(pages)]
 
 
 def _pictures_of(file: Path, name: str, array: np.ndarray) -> Iterator[tuple[str, Pixels]]:

@@ -57,7 +57,7 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
     except Exception as error:  # a damaged file makes the libraries fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} cannot be read as a picture: {reason[:200]}") from None
-    if not all(np.isfinite(page).all() for page in found.pages):
+    if not all(np.isfinite(page).all() for page in found.pages if np.issubdtype(page.dtype, np.floating)):
         raise InputError(f"{path} holds values that are not finite; replace them first")
     low, high = value_range or _measured(found.pages)
     if found.black > found.white:
@@ -67,16 +67,24 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
 
 def unit_scale(picture: Picture) -> list[Float[np.ndarray, "height width channel"]]:
     """The pages with black at 0 and white at 1; values beyond these stay beyond."""
-    span = picture.white - picture.black
-    return [((page.astype(np.float64) - picture.black) / span).astype(np.float32) for page in picture.pages]
+    scaled = []
+    for page in picture.pages:
+        values: np.ndarray = page.astype(_precision(page.dtype))
+        values -= picture.black  # in place: a picture of 100 megapixels is 0.4 GB
+        values /= picture.white - picture.black
+        scaled.append(values.astype(np.float32, copy=False))
+    return scaled
 
 
 def stored(picture: Picture, pages: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Pages of `unit_scale` as the file stores them, in its type and clamped to nothing but that type."""
-    return [
-        _as_type(page.astype(np.float64) * (picture.white - picture.black) + picture.black, old.dtype)
-        for page, old in zip(pages, picture.pages, strict=True)
-    ]
+    values = []
+    for page, old in zip(pages, picture.pages, strict=True):
+        scaled: np.ndarray = page.astype(_precision(old.dtype))
+        scaled *= picture.white - picture.black
+        scaled += picture.black
+        values.append(_as_type(scaled, old.dtype))
+    return values
 
 
 def write(path: Path, picture: Picture, pages: Sequence[np.ndarray]) -> None:
@@ -188,12 +196,18 @@ def _measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
     return float(low), float(high if high > low else low + 1)
 
 
+def _precision(kind: np.dtype) -> type:
+    """The floats that hold every value of a type."""
+    return np.float32 if kind.itemsize <= 2 else np.float64
+
+
 def _as_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
     if kind.kind == "b":
         return values >= 0.5
     if np.issubdtype(kind, np.integer):
         limits = np.iinfo(kind)
-        return np.clip(np.round(values), limits.min, limits.max).astype(kind)
+        np.round(values, out=values)
+        return np.clip(values, limits.min, limits.max, out=values).astype(kind)
     return values.astype(kind)
 
 
