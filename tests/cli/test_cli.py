@@ -277,7 +277,7 @@ def test_a_defect_is_not_hidden(monkeypatch):
         ("unknown option --noise-levls; did you mean --noise-levels", "train --noise-levls 0.5"),
         ("unknown option --model; see jaxdae evaluate --help", "evaluate x --model 3"),
         ("unknown option --width; see jaxdae resume --help", "resume x --width 3"),
-        ("dataset 'mnits' is not known and no such folder exists; did you mean mnist", "train --dataset mnits"),
+        ("dataset 'mnits' is not known; did you mean mnist", "train --dataset mnits"),
         ("preset 'seed' is not known; known: classic, fast", "train --preset seed"),
         ("--rho belongs to the optimizer adadelta, not to sgd; leave it out", "train --optimizer sgd --rho 0.9"),
         ("(in the cell noise.corruption 'masking', noise.level '2')",
