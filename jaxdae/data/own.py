@@ -166,7 +166,7 @@ def is_own(dataset: str) -> bool:
     if dataset in DATASETS:
         return False
     if not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, ".")):
-        raise InputError(f"dataset {dataset!r} is not known and no such folder exists; {nearest(dataset, DATASETS)}")
+        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, DATASETS)}")
     return True
 
 

@@ -67,7 +67,7 @@ def same_params(a, b):
     ("words", "sentence"),
     [
         (["--dataset", "{}/gone"], "gone does not exist"),
-        (["--dataset", "photo"], "is not known and no such folder exists"),
+        (["--dataset", "photo"], "is not known"),
         (["--dataset", "{}", "--patch", "17"], "give --patch 16 or less"),
         (["--dataset", "{}", "--patch", "16", "--holdout", "2"], "held out by --held-out"),
         (["--dataset", "{}", "--patch", "16", "--target", "{}/gone"], "gone does not exist"),
