@@ -68,7 +68,7 @@ def measure(model, members, population=IN_TURN):
     static = {"module": model, "corruption": "gaussian", "clip": True, "population": population}
     levels = jax.ShapeDtypeStruct((3,), np.float32)
     program = importlib.import_module("jaxdae.evaluation.measure")._measure  # the package has a function of that name
-    return functools.partial(program, **static), (states.params, SOURCE.images, levels, SEED)
+    return functools.partial(program, **static), (states.params, (SOURCE.images, None), levels, SEED)
 
 
 def denoise(model, members):

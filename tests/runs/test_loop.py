@@ -339,7 +339,7 @@ def test_what_cannot_be_resumed_is_refused_and_changes_nothing(tmp_path, undistu
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()}
     other = ImageData(DATA.train[::-1], DATA.test)
     refused("was trained on other images than these", runs.resume, path, other, epochs=4)
-    refused("was trained on images given from Python; resume it from there with data=", runs.resume, path)
+    refused("was trained on images given from Python; use it from there, with data=", runs.resume, path)
     refused("has no config.json", runs.resume, tmp_path / "nothing", DATA)
     refused("already holds a run; continue it with `jaxdae resume", train, out=path)
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file()} == before
