@@ -43,7 +43,7 @@ def experiment(options: Options) -> None:
     if not files:
         raise jaxdae.InputError(f"{options.folder} holds no files in {', '.join(FOLDERS)}; choose another --folder")
     tables.write_table(options.out, pd.DataFrame([_row(path, options.folder) for path in files]))
-    report.write_about(options.out, report.provenance("one", "none"))
+    report.write_about(options.out, report.provenance("one call of the command for each file", "none"))
 
 
 def publish(options: Options) -> None:

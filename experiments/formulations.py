@@ -110,14 +110,20 @@ def formulations(layer: Layer) -> dict[str, dict[str, Formulation]]:
         }
     turned = lambda f: lambda dy, k: f(dy, kernels._barrier(k[::-1, ::-1].swapaxes(2, 3)))  # noqa: E731
     forward = {"forward convolution": forward_conv, "Winograd": winograd.conv3x3, "slices, one product": slices_product}
-    if min(layer.channels, layer.features) >= 32:
+    if kernels._winograd_pays(jax.ShapeDtypeStruct((3, 3, layer.channels, layer.features), np.float32), AROUND):
         forward = {"Winograd": forward.pop("Winograd")} | forward
     native = {"XLA's own": derivative(layer, forward_conv, 0)}
+    by_kernel: dict[str, Formulation] = {
+        "forward convolution": lambda dy, x: kernels._conv_kernel_by_conv(dy, x, AROUND),
+        "shifted cotangents, one product": lambda dy, x: kernels._conv_kernel_by_product(dy, x, AROUND),
+    }
+    if layer.features < 8:
+        by_kernel = dict(reversed(by_kernel.items()))
     return {
         "forward": forward,
         "images' gradient": {name: turned(f) for name, f in forward.items()} | native,
-        "kernel's gradient": {
-            "forward convolution": lambda dy, x: kernels._conv_kernel(dy, x, AROUND),
+        "kernel's gradient": by_kernel
+        | {
             "slices, one product": derivative(layer, slices_product, 1),
             "XLA's own": derivative(layer, forward_conv, 1),
         },

@@ -95,7 +95,7 @@ def test_a_run_is_resumed_to_more_epochs(tmp_path):
 
 def write_config(path, members=MEMBERS):
     path.mkdir()
-    source = folder.describe_source(DATA)
+    source = DATA.describe()
     folder.write_config(path, folder.Config(members, folder.Loop(epochs=2, batch_size=16), source))
 
 

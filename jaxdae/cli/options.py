@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from jaxdae import components, runs
 from jaxdae.components import Setting
-from jaxdae.data import Data, ImageData, load, load_again, own
+from jaxdae.data import Data, load, load_again, own
 from jaxdae.errors import InputError, nearest
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
@@ -73,16 +73,9 @@ def add_data_options(parser: Parser) -> None:
     group.add_argument("--data-dir", type=Path, metavar="DIR", help=downloads)
 
 
-def load_named(arguments: argparse.Namespace, dataset: str) -> ImageData:
-    """A dataset by name, from there."""
-    return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
-
-
 def load_data(arguments: argparse.Namespace, source: dict[str, Any]) -> Data:
     """The dataset of a run, by its entry in the configuration."""
-    if source["dataset"] is None or "patch" in source:
-        return load_again(source)
-    return load_named(arguments, source["dataset"])
+    return load_again(source, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
 def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tuple[Run, Any]:
@@ -120,7 +113,7 @@ def load_dataset(arguments: argparse.Namespace, dataset: str) -> Data:
     if given:
         raise InputError(f"--{next(iter(given)).replace('_', '-')} is for pictures of your own (--dataset FOLDER), "
                          f"not for {dataset}; leave it out")  # fmt: skip
-    return load_named(arguments, dataset)
+    return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
 def add_member_choice(parser: Parser) -> None:

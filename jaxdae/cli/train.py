@@ -33,7 +33,7 @@ def run(words: Sequence[str]) -> int:
     out = arguments.out or Path("runs") / Path(dataset).resolve().name
     runs.folder.require_room(out, arguments.overwrite)  # before pictures are read for minutes
     data = options.load_dataset(arguments, dataset)
-    for note in getattr(data, "notes", ()):
+    for note in data.notes:
         print(note)
     trained = runs.train(members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress, **loop)
     return report_run(trained, data)

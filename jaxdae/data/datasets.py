@@ -67,6 +67,8 @@ class ImageData:
 
     noisy_test = None
     """Of pairs, the real noisy images for `test`; here all noise is made."""
+    notes = ()
+    """What was found, in words: nothing to say."""
 
     @property
     def image(self) -> tuple[int, int, int]:

@@ -152,12 +152,15 @@ def read_own(
     return dataclasses.replace(own, notes=(*notes, _summary(own, names)))
 
 
-def load_again(source: dict[str, Any]) -> Data:
-    """The dataset of a run, by its entry in the configuration; InputError if it cannot be found."""
+def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_dir: Path | None = None) -> Data:
+    """The dataset of a run, by its entry in the configuration; InputError if it cannot be found.
+
+    A named one is looked for as `load` does.
+    """
     if source["dataset"] is None:
         raise InputError("this run was trained on images given from Python; use it from there, with data=")
     if "patch" not in source:
-        return load(source["dataset"])
+        return load(source["dataset"], manual_dir=manual_dir, data_dir=data_dir)
     return read_own(**{name: value for name, value in source.items() if name not in ("sha256", "image")})
 
 

@@ -1,4 +1,4 @@
-"""Which picture files are denoised, and where their results go."""
+"""Which picture files are taken, and where their results go."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +9,12 @@ from jaxdae.errors import InputError
 SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm",
 )  # fmt: skip
+
+
+def require_pixels(path: Path, pixels: int, most: int) -> None:
+    """InputError if a picture has too many pixels, over all pages."""
+    if pixels > most:
+        raise InputError(f"{path} has more than {most} pixels; raise --max-pixels")
 
 
 def find(inputs: Sequence[Path], out: Path, *, existing: bool = False) -> dict[Path, Path]:

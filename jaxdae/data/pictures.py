@@ -11,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms, PngImagePlugin
 
 from jaxdae.data import png16, tiff
+from jaxdae.data.picture_files import require_pixels
 from jaxdae.errors import InputError
 
 MAX_PIXELS = 500_000_000
@@ -107,8 +108,7 @@ def _read(path: Path, max_pixels: int) -> Picture:
     with path.open("rb") as file:
         start = file.read(4)
     if png16.is_deep_colour(path):
-        if math.prod(png16.size(path)) > max_pixels:
-            raise InputError(f"{path} has more than {max_pixels} pixels; raise --max-pixels")
+        require_pixels(path, math.prod(png16.size(path)), max_pixels)
         values, chunks = png16.read(path)
         channels = values.shape[-1] - 1 if values.shape[-1] in (2, 4) else values.shape[-1]
         alpha = values[..., channels:] if values.shape[-1] > channels else None
@@ -131,8 +131,7 @@ def _read_by_pillow(path: Path, max_pixels: int) -> Picture:
             frames = getattr(image, "n_frames", 1)
             if image.format == "MPO":
                 frames, lost = 1, ["the further pictures of an MPO file"]
-            if image.width * image.height * frames > max_pixels:
-                raise InputError(f"{path} has more than {max_pixels} pixels; raise --max-pixels")
+            require_pixels(path, image.width * image.height * frames, max_pixels)
             kept = {key: image.info[key] for key in KEPT if key in image.info}
             kept["format"] = "JPEG" if image.format == "MPO" else image.format
             for number in range(frames):

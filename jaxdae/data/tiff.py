@@ -8,6 +8,8 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from jaxdae.data.picture_files import require_pixels
+
 KEPT = (270, 274, 305, 306, 315, 700, 33432)
 """Description, orientation, software, date, artist, XMP, copyright."""
 PLAIN = (0, 1, 2)
@@ -19,14 +21,13 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says of a da
 def read(path: Path, max_pixels: int) -> tuple[list[np.ndarray], list[np.ndarray | None], dict[str, Any]] | None:
     """Pages (height, width, channel), their extra samples and how to write them; None if Pillow must convert them.
 
-    ValueError if the file is damaged, too large or cannot be read exactly.
+    InputError if the file has too many pixels, ValueError if it is damaged or cannot be read exactly.
     """
     with tifffile.TiffFile(path) as file:
         pages = [page.aspage() for page in file.pages]
         if not pages:
             raise ValueError("it holds no page")
-        if sum(page.imagewidth * page.imagelength for page in pages) > max_pixels:
-            raise ValueError(f"it has more than {max_pixels} pixels; raise --max-pixels")
+        require_pixels(path, sum(page.imagewidth * page.imagelength for page in pages), max_pixels)
         if file.is_imagej and (file.imagej_metadata or {}).get("images", 1) > len(pages):
             raise ValueError("its frames have no pages of their own; save it as a multi-page TIFF")
         if any(int(page.photometric) not in PLAIN or page.dtype == bool for page in pages):

@@ -114,10 +114,10 @@ def _denoise_file(
     noisy, denoised, beyond = [], [], 0
     for number, page in enumerate(given):
         index = np.array([place[0] + number * place[1]])  # another draw for each page of each file
-        *pair, outside = _denoise_page(denoiser, page, options, index)
+        before, after, outside = _denoise_page(denoiser, page, options, index)
+        noisy.append(before)
+        denoised.append(after)
         beyond += outside
-        noisy.append(pair[0])
-        denoised.append(pair[1])
     if beyond:
         print(
             f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, "

@@ -122,11 +122,13 @@ def _sliced_conv(images: Array, kernel: Array, padding: Padding, stride: int) ->
 
 
 def _fast_conv(images: Array, kernel: Array, padding: Padding) -> Array:
-    # Winograd's sums cost more than its products save where channels are few, and digits where they are short.
+    return winograd.conv3x3(images, kernel) if _winograd_pays(kernel, padding) else _xla_conv(images, kernel, padding)
+
+
+def _winograd_pays(kernel: Array | jax.ShapeDtypeStruct, padding: Padding) -> bool:
+    # Its sums cost more than its products save where channels are few, and digits where they are short.
     is_3x3 = kernel.shape[:2] == (3, 3) and padding == ((1, 1), (1, 1))
-    if is_3x3 and min(kernel.shape[2:]) >= 32 and jnp.finfo(images.dtype).bits >= 32:
-        return winograd.conv3x3(images, kernel)
-    return _xla_conv(images, kernel, padding)
+    return is_3x3 and min(kernel.shape[2:]) >= 32 and jnp.finfo(kernel.dtype).bits >= 32
 
 
 def _conv_images(cotangent: Array, kernel: Array, padding: Padding) -> Array:
@@ -135,19 +137,28 @@ def _conv_images(cotangent: Array, kernel: Array, padding: Padding) -> Array:
 
 
 def _conv_kernel(cotangent: Array, images: Array, padding: Padding) -> Array:
+    # A few features are too few for a library of convolutions.
+    by = _conv_kernel_by_product if cotangent.shape[3] < 8 else _conv_kernel_by_conv
+    return by(cotangent, images, padding)
+
+
+def _conv_kernel_by_conv(cotangent: Array, images: Array, padding: Padding) -> Array:
+    # Channels as batch, examples as channels: the cotangent is the kernel.
+    as_kernel = _barrier(cotangent.transpose(1, 2, 0, 3))
+    return _cpu_conv(_channels_first(images), as_kernel, padding).transpose(1, 2, 0, 3)
+
+
+def _conv_kernel_by_product(cotangent: Array, images: Array, padding: Padding) -> Array:
+    """One product of the cotangent, shifted by each tap, with the images."""
     sides, channels, features = images.shape[1:3], images.shape[3], cotangent.shape[3]
     rows, columns = (
         side + sum(pads) - out + 1 for side, pads, out in zip(sides, padding, cotangent.shape[1:3], strict=True)
     )
-    if features < 8:  # too few for a library of convolutions
-        around = jnp.pad(cotangent, ((0, 0), *_opposite(padding, (rows, columns)), (0, 0))).transpose(3, 0, 1, 2)
-        starts = [(i, j) for i in reversed(range(rows)) for j in reversed(range(columns))]
-        seen = jnp.stack([around[:, :, i : i + sides[0], j : j + sides[1]] for i, j in starts])
-        products = lax.dot(seen.reshape(rows * columns * features, -1), images.reshape(-1, channels))
-        return products.reshape(rows, columns, features, channels).swapaxes(2, 3)
-    # Channels as batch, examples as channels: the cotangent is the kernel.
-    as_kernel = _barrier(cotangent.transpose(1, 2, 0, 3))
-    return _cpu_conv(_channels_first(images), as_kernel, padding).transpose(1, 2, 0, 3)
+    around = jnp.pad(cotangent, ((0, 0), *_opposite(padding, (rows, columns)), (0, 0))).transpose(3, 0, 1, 2)
+    starts = [(i, j) for i in reversed(range(rows)) for j in reversed(range(columns))]
+    seen = jnp.stack([around[:, :, i : i + sides[0], j : j + sides[1]] for i, j in starts])
+    products = lax.dot(seen.reshape(rows * columns * features, -1), images.reshape(-1, channels))
+    return products.reshape(rows, columns, features, channels).swapaxes(2, 3)
 
 
 def _opposite(padding: Padding, size: Sequence[int]) -> Padding:

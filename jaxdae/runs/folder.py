@@ -79,11 +79,6 @@ def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
     return loop
 
 
-def describe_source(data: Data) -> dict[str, Any]:
-    """The configuration's entry for a dataset."""
-    return data.describe()
-
-
 def write_config(path: Path, config: Config) -> None:
     """Writes the configuration of a run."""
     fields = {
@@ -118,10 +113,11 @@ def load_config(path: Path) -> Config:
 
 def check_source(path: Path, source: dict[str, Any], data: Data) -> None:
     """Raises InputError unless images are those of a run."""
-    if source["sha256"] != data.sha256 and "patch" in source:
+    if source["sha256"] == data.sha256:
+        return
+    if "patch" in source:
         raise InputError(f"{source['dataset']} has changed since {path} was trained on it; restore it, or train again")
-    if source["sha256"] != data.sha256:
-        raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
+    raise InputError(f"{path} was trained on other images than these; from Python, give its own with data=")
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

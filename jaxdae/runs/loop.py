@@ -53,7 +53,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM came while training with `out`.
     """
     checked = check_members(members)
-    config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), folder.describe_source(data))
+    config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
     sources = _split(config, data)
     if out is None:
         return _run_epochs(config, sources, _untrained(config), None, [], progress)

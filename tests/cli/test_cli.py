@@ -12,12 +12,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from command import refused, run
 from PIL import Image
 from tiny import DATA, pixels
 
 from jaxdae import cli, runs, training
 from jaxdae.cli import options, report
-from jaxdae.data import ImageData
+from jaxdae.data import ImageData, own
 from jaxdae.runs import folder
 
 DIGITS = ImageData(DATA.train, DATA.test, "digits")
@@ -32,7 +33,8 @@ def small_digits():
     """In place of the embedded digits."""
     with pytest.MonkeyPatch.context() as patch:
         load = options.load
-        patch.setattr(options, "load", lambda name, **dirs: DIGITS if name == "digits" else load(name, **dirs))
+        for module in (options, own):
+            patch.setattr(module, "load", lambda name, **dirs: DIGITS if name == "digits" else load(name, **dirs))
         yield
 
 
@@ -61,19 +63,6 @@ def mixed(tmp_path_factory):
         patch.setattr(report, "write_figures", lambda *_: [])
         assert cli.main(["train", *grid, "--epochs", "1", "--out", str(path), *SMALL]) == 0
     return path
-
-
-def run(capsys, *words):
-    status = cli.main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys, sentence, *words):
-    """Exit status 2 and one line, a sentence."""
-    status, _, err = run(capsys, *words)
-    assert status == 2, err
-    assert sentence in err and err.startswith("jaxdae: ") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]])
@@ -335,9 +324,9 @@ sys.path.insert(0, sys.argv.pop(1))
 from tiny import DATA
 from jaxdae import cli
 from jaxdae.cli import options
-from jaxdae.data import ImageData
+from jaxdae.data import ImageData, own
 
-options.load = lambda name, **dirs: ImageData(DATA.train, DATA.test, name)
+options.load = own.load = lambda name, **dirs: ImageData(DATA.train, DATA.test, name)
 cli.console()
 """
 

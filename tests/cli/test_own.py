@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from command import refused, run
 from PIL import Image
 
 import jaxdae
@@ -43,17 +44,6 @@ def trained(pictures, tmp_path_factory):
         words = ["train", "--dataset", str(pictures), "--augment", "--epochs", "2", "--out", str(path), *SMALL]
         assert cli.main(words) == 0
     return path
-
-
-def run(capsys, *words):
-    status = cli.main([str(word) for word in words])
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys, sentence, *words):
-    status, _, err = run(capsys, *words)
-    assert status == 2 and sentence in err and err.count("\n") == 1, err
 
 
 def same_params(a, b):

@@ -63,7 +63,7 @@ def test_a_denoiser_of_a_run_folder_is_the_default_member_s(tmp_path):
     stacked = parallel.replicate(jax.tree.map(lambda *leaves: np.stack(leaves), *params))
     zeros = parallel.replicate(np.zeros(4, np.float32))
     state = TrainState(stacked, (), None, zeros, zeros, zeros > 0)
-    folder.write_config(tmp_path, Config(members, Loop(), folder.describe_source(DATA)))
+    folder.write_config(tmp_path, Config(members, Loop(), DATA.describe()))
     with checkpoints.open_manager(tmp_path / folder.CHECKPOINTS, keep=1) as manager:
         checkpoints.save(manager, 1, [state], [Best(stacked, zeros, zeros)])
     denoiser = jaxdae.load_denoiser(tmp_path)

@@ -22,7 +22,7 @@ def run(tmp_path_factory):
     """Two members that were never trained."""
     params = tuple(random_params(MEMBER.model, seed=seed) for seed in (0, 1))
     history = [{"epoch": 3, "member": i, "train_bce": 0.4, "val_bce": 0.3} for i in (0, 1)]
-    config = Config(LEVELS, Loop(evaluation_seed=7), folder.describe_source(DATA))
+    config = Config(LEVELS, Loop(evaluation_seed=7), DATA.describe())
     return Run(config, params, (Best(params[1], 0.3, 2),) * 2, history, tmp_path_factory.mktemp("run"))
 
 

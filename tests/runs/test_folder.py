@@ -20,7 +20,7 @@ from jaxdae.training import Member
 from jaxdae.training.member import check_members
 from jaxdae.training.optimizers import OPTIMIZERS
 
-CONFIG = Config((MEMBER,), Loop(epochs=3), folder.describe_source(DATA))
+CONFIG = Config((MEMBER,), Loop(epochs=3), DATA.describe())
 
 levels = st.floats(0, 1)
 members = st.builds(
