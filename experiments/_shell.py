@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 import jaxdae
+from jaxdae.data import Data
 from jaxdae.devices import cores_as_devices
 from jaxdae.runs import folder
 
@@ -62,7 +63,7 @@ class Training(NamedTuple):
 
     members: tuple[jaxdae.Member, ...]
     """Canonical, as `grid` makes them."""
-    data: jaxdae.ImageData
+    data: Data
     path: Path
     """The run folder."""
     epochs: int

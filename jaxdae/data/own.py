@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdae.data import photographs
 from jaxdae.data.datasets import DATASETS, ImageData, load
 from jaxdae.data.folder import Found, Pixels, read_folder
 from jaxdae.data.patches import Patches, fixed_crops, patch_count
@@ -64,9 +65,11 @@ class OwnPictures:
         value_range = EIGHT_BIT if self.train[0].dtype == np.uint8 else (0.0, 1.0)
         noisy = self.noisy[0] if self.noisy else None
         validation = InMemory(self.test, value_range, self.noisy_test)
-        if self.whole and not self.settings["augment"]:
+        if self.whole and not self.settings["augment"] and self.settings["coverage"] == 1:
             return InMemory(np.stack(self.train), value_range, None if noisy is None else np.stack(noisy)), validation
-        return Patches.of(self.train, noisy, self.image[0], self.settings["augment"], value_range), validation
+        return Patches.of(
+            self.train, noisy, self.image[0], self.settings["augment"], value_range, self.settings["coverage"]
+        ), validation
 
     def describe(self) -> dict[str, Any]:
         """The entry in a run's configuration."""
@@ -104,18 +107,21 @@ def read_own(
     colour: str | None = None,
     augment: bool = False,
     held_out: float = 0.1,
+    coverage: int = 1,
     strict: bool = False,
 ) -> OwnPictures:
     """Reads one's own pictures for training.
 
     Args:
-        dataset: a folder of pictures, .npy and .npz files, or one such file: clean, or noisy if there is a `target`.
+        dataset: a folder of pictures, .npy and .npz files, or one such file: clean, or noisy if there is a `target`;
+            or "photos": the photographs of `photographs.py`, grey unless `colour` says otherwise.
         target: the clean pictures, by equal names.
         patch: the side of patches, in pixels; pictures of one size that are not larger train whole.
         colour: "grey" or "rgb", to which all are converted; by default what they are.
         augment: flip and turn the patches.
         held_out: the fraction of pictures for validation, at least one: the last by sorted name, since neighbours
             are often alike (bursts, frames) and would tell the network the answer.
+        coverage: how many times the patches of an epoch cover the area of the pictures.
         strict: refuse files that cannot be read, instead of leaving them out.
 
     InputError if there is nothing to read, or the pictures, a pair of them and the settings do not fit.
@@ -124,12 +130,18 @@ def read_own(
         require_name("colour", colour, COLOURS)
     if patch < 1:
         raise InputError(f"patch {patch} is not allowed: give a number of pixels from 1")
+    if coverage < 1:
+        raise InputError(f"coverage {coverage} is not allowed: give an integer of at least 1")
     if not 0 < held_out < 1:
         raise InputError(f"held out {held_out:g} is not allowed: give a fraction between 0 and 1")
+    embedded = dataset == photographs.NAME
+    if embedded and target is not None:
+        raise InputError(f"--target {target} is for noisy pictures of your own; the dataset {dataset} is clean")
     path, clean_path = Path(dataset), Path(target) if target is not None else None
     if clean_path and clean_path.resolve() == path.resolve():
         raise InputError(f"--target {target} is the folder of the noisy pictures itself; give that of the clean ones")
-    folders = {path: read_folder(path, strict=strict)}
+    folders = {path: photographs.read_photographs() if embedded else read_folder(path, strict=strict)}
+    colour = "grey" if embedded and colour is None else colour
     if clean_path:
         folders[clean_path] = read_folder(clean_path, strict=strict)
     notes = [note for folder, found in folders.items() for note in _notes(folder, found)]
@@ -144,8 +156,10 @@ def read_own(
         )
     parts = [_divided(side, len(clean) - chosen) for side in (clean, noisy)]
     settings = {
-        "dataset": str(path.resolve()), "target": clean_path and str(clean_path.resolve()),
+        "dataset": photographs.NAME if embedded else str(path.resolve()),
+        "target": clean_path and str(clean_path.resolve()),
         "patch": patch, "colour": colour, "augment": augment, "held_out": held_out,
+        "coverage": coverage,
     }  # fmt: skip
     own = OwnPictures(*parts[0], parts[1] if clean_path else None, settings)
     names = list(clean)[-chosen:]
@@ -164,12 +178,19 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
     return read_own(**{name: value for name, value in source.items() if name not in ("sha256", "image")})
 
 
+def is_here(source: dict[str, Any]) -> bool:
+    """Whether the pictures of a run, by its entry in the configuration, are still where they were."""
+    return source["dataset"] == photographs.NAME or Path(source["dataset"]).exists()
+
+
 def is_own(dataset: str) -> bool:
-    """Whether a dataset is a path, not a name; InputError if it is neither."""
+    """Whether a dataset is for `read_own`: a path, or photographs; InputError if it is not known."""
     if dataset in DATASETS:
         return False
+    if dataset == photographs.NAME:
+        return True
     if not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, ".")):
-        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, DATASETS)}")
+        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, (*DATASETS, photographs.NAME))}")
     return True
 
 
@@ -251,6 +272,7 @@ def _summary(own: OwnPictures, held_out: Sequence[str]) -> str:
     height, width, _ = own.image
     patches = "" if own.whole else "patches of "
     examples = sum(patch_count(picture, height) for picture in own.train) if patches else len(own.train)
+    examples *= own.settings["coverage"]
     shown = held_out[0] if len(held_out) == 1 else f"{held_out[0]} to {held_out[-1]}"
     pairs = " pairs of" if own.noisy else ""
     return (
