@@ -66,7 +66,13 @@ class OwnPictures:
     @functools.cached_property
     def beyond(self) -> int:
         """How many values are less than black or more than white."""
-        return sum(count_beyond(part) for part in (self.train, self.held_out, *(self.noisy or ())))
+        return count_beyond(self.every)
+
+    @property
+    def every(self) -> list[Pixels]:
+        """All pictures, each once."""
+        parts = (self.train, self.held_out, *(self.noisy or ()))
+        return list({id(picture): picture for part in parts for picture in part}.values())
 
     @functools.cached_property
     def test(self) -> np.ndarray:
@@ -295,7 +301,7 @@ def _of_values(own: OwnPictures) -> list[str]:
             f"{own.name}: the {low} and {high} % percentiles of each file of more than 8 bits stand for black and white"
         )
     if own.beyond:
-        values = sum(picture.size for part in (own.train, own.held_out, *(own.noisy or ())) for picture in part)
+        values = sum(picture.size for picture in own.every)
         notes.append(
             f"{own.name}: {own.beyond} of {values} values lie beyond black and white; they are kept where noise is not "
             "clipped (--no-clip), and clipped where it is"
