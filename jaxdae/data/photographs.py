@@ -9,7 +9,7 @@ from importlib import resources
 import numpy as np
 from PIL import Image
 
-from jaxdae.data.folder import Found, Pixels
+from jaxdae.data.folder import Found, Stored
 from jaxdae.errors import InputError
 
 NAME = "photos"
@@ -50,8 +50,8 @@ def read_photographs() -> Found:
     return Found(pictures, 0, {})
 
 
-def _read(name: str, package: str) -> Pixels:
+def _read(name: str, package: str) -> Stored:
     with (resources.files(package) / name).open("rb") as file, Image.open(file) as image:
         shown = image.reduce(2) if name in HALVED else image
         values = np.asarray(shown.convert("L" if shown.mode == "L" else "RGB"))
-    return values if values.ndim == 3 else values[..., None]
+    return Stored(values if values.ndim == 3 else values[..., None], name)

@@ -60,10 +60,13 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
         raise InputError(f"{path} cannot be read as a picture: {reason[:200]}") from None
     if not all(np.isfinite(page).all() for page in found.pages if np.issubdtype(page.dtype, np.floating)):
         raise InputError(f"{path} holds values that are not finite; replace them first")
-    low, high = value_range or _measured(found.pages)
-    if found.black > found.white:
-        low, high = high, low
-    return dataclasses.replace(found, black=low, white=high)
+    return in_range(found, value_range or measured(found.pages))
+
+
+def in_range(picture: Picture, value_range: tuple[float, float]) -> Picture:
+    """The picture with other values for black and white, the lower first; a WhiteIsZero one keeps its order."""
+    low, high = value_range[::-1] if picture.black > picture.white else value_range
+    return dataclasses.replace(picture, black=low, white=high)
 
 
 def unit_scale(picture: Picture) -> list[Float[np.ndarray, "height width channel"]]:
@@ -184,7 +187,7 @@ def _values(path: Path, image: Image.Image) -> tuple[np.ndarray, np.ndarray | No
     return values[..., :channels], values[..., channels:] if transparent else None, False
 
 
-def _measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
+def measured(pages: Sequence[np.ndarray]) -> tuple[float, float]:
     """The values that stand for black and white: the type's for 8 bits and 1, percentiles of the whole file else."""
     kind = pages[0].dtype
     if kind.kind == "b":

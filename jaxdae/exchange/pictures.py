@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 from jaxdae import metrics
 from jaxdae.data import picture_files, pictures
+from jaxdae.data.ranges import require_range, value_type
+from jaxdae.data.source import EIGHT_BIT
 from jaxdae.errors import InputError
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
@@ -65,6 +67,8 @@ def denoise_pictures(
     if passed_over:
         print(passed_over, file=sys.stderr)
     yield f"denoising with {denoiser.about.origin}"
+    if options.value_range is None and (said := _range_of_training(denoiser)):
+        yield said
     failed, skipped, count = [], 0, len(targets)
     for index, (path, target) in enumerate(tqdm(targets.items(), unit="file", disable=None, leave=False)):
         if options.skip_existing and target.exists():
@@ -93,11 +97,18 @@ def _check(denoiser: Denoiser, options: Options) -> None:
     if options.max_pixels < 1:
         raise InputError(f"--max-pixels {options.max_pixels} is not allowed; give an integer of at least 1")
     if options.value_range is not None:
-        low, high = options.value_range
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise InputError(f"--range {low:g} {high:g} is not allowed; give two numbers, the lower first")
+        require_range(options.value_range)
     if options.reference is not None and not options.reference.exists():
         raise InputError(f"--reference {options.reference} does not exist; give a clean picture or a folder of them")
+
+
+def _range_of_training(denoiser: Denoiser) -> str:
+    """What stands for black and white by default, where a training has set it; else empty."""
+    about = denoiser.about
+    if about.value_range is None or (about.value_range, about.value_type) == (EIGHT_BIT, "uint8"):
+        return ""
+    low, high = about.value_range
+    return f"in {about.value_type} files {low:g} and {high:g} stand for black and white, as in training (--range)"
 
 
 def _denoise_file(
@@ -105,6 +116,9 @@ def _denoise_file(
 ) -> list[str]:
     """Writes one result; lines of its scores."""
     picture = pictures.read(path, options.value_range, options.max_pixels)
+    about = denoiser.about
+    if options.value_range is None and about.value_range and value_type(picture.pages[0].dtype) == about.value_type:
+        picture = pictures.in_range(picture, about.value_range)
     given = pictures.unit_scale(picture)
     clean = _reference(picture, name, options) if options.reference else None
     if np.mean([page.mean() for page in given]) > 0.5 and not options.invert:

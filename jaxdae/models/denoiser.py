@@ -31,14 +31,16 @@ class About:
     """The noise that it was trained on."""
     channels: int
     """Channels of its images."""
-    value_range: ValueRange = EIGHT_BIT
-    """The stored values that stand for 0 and 1."""
+    value_range: ValueRange | None = EIGHT_BIT
+    """The stored values that stand for 0 and 1: of 8 bits or given; None: measured of each file."""
     size: tuple[int, int] | None = None
     """The only height and width that it takes; None: any."""
     seed: int | None = None
     """The seed of its training, if it has one."""
     origin: str = ""
     """Where it comes from, in words."""
+    value_type: str = "uint8"
+    """The type of stored values that `value_range` holds for, as `data.ranges.value_type` names it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
