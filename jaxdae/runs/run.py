@@ -65,8 +65,9 @@ class Run:
     def _denoiser(self, index: int, weights: Weights) -> Denoiser:
         member = self.members[index]
         params = self.best[index].params if weights == "best" else self.params[index]
-        channels = self.config.source["image"][-1]
-        about = About(member.noise, channels, seed=member.seed, origin=self.describe(index, weights))
+        height, width, channels = self.config.source["image"]
+        origin = self.describe(index, weights)
+        about = About(member.noise, channels, trained_on=(height, width), seed=member.seed, origin=origin)
         return Denoiser(member.model, params, about)
 
     def index(self, member: int | None = None) -> int:
