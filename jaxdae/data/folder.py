@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from jaxdae.data.picture_files import SUFFIXES
+from jaxdae.data.picture_files import SUFFIXES, hidden
 from jaxdae.errors import InputError
 
 ARRAYS = (".npy", ".npz")
@@ -42,7 +42,7 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
     known = (*SUFFIXES, *ARRAYS)
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
-    chosen = [file for file in files if file.suffix.lower() in known and not _hidden(file.relative_to(root))]
+    chosen = [file for file in files if file.suffix.lower() in known and not hidden(file.relative_to(root))]
     if not chosen:
         raise InputError(f"{path} holds no picture; known: {', '.join(known)}")
     pictures: dict[str, Pixels] = {}
@@ -58,10 +58,6 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
     if not pictures:
         raise InputError(f"{path} holds no picture that can be read: {next(iter(broken.values()))}")
     return Found(dict(sorted(pictures.items())), len(files) - len(chosen), broken)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _read(file: Path, name: str) -> list[tuple[str, Pixels]]:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -80,9 +81,9 @@ def test_what_is_refused(tmp_path):
 
 
 def test_what_lies_beyond_black_and_white_becomes_them(tmp_path):
-    picture = pictures.Picture((np.zeros((1, 2, 1), np.uint8),), (None,), 0, 255, "pillow", {"format": "PNG"})
-    pictures.write(tmp_path / "a.png", picture, [np.array([[[-0.3], [1.2]]], np.float32)])
-    assert pixels(tmp_path / "a.png").tolist() == [[0, 255]]
+    picture = pictures.Picture((np.zeros((1, 2, 1), np.uint8),), (None,), "pillow", {"format": "BMP"}, 0, 255)
+    pictures.write(tmp_path / "a.bmp", picture, [np.array([[[-0.3], [1.2]]], np.float32)])
+    assert pixels(tmp_path / "a.bmp").tolist() == [[0, 255]]
 
 
 def again(path):
@@ -131,7 +132,7 @@ def test_the_range_is_measured_over_all_pages_or_given(tmp_path):
 @pytest.mark.parametrize("channels", [2, 3, 4])
 def test_png_of_16_bit_colour_keeps_16_bits(tmp_path, channels):
     values = np.random.default_rng(0).integers(0, 65536, (9, 7, channels), np.uint16)
-    pictures.png16.write(tmp_path / "a.png", values, [])
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
     with Image.open(tmp_path / "a.png") as image:  # Pillow reads the high bytes
         image.load()
         np.testing.assert_array_equal(np.asarray(image)[..., 0], values[..., 0] >> 8)
@@ -173,6 +174,6 @@ def test_real_files_come_back_or_are_refused(tmp_path):
         written = pictures.read(tmp_path / path.name)
         assert [(p.shape, p.dtype) for p in picture.pages] == [(p.shape, p.dtype) for p in written.pages], path
     assert refused <= {
-        "pil_mode_16bit.png", "pil_png_decompression_dos.png", "pil_seek_too_large.tif",
+        "pil_png_decompression_dos.png", "pil_seek_too_large.tif",
         "pil_tiff_strip_cmyk_jpeg.tif", "pil_truncated_jpeg.jpg",
     }  # fmt: skip

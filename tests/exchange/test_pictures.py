@@ -13,10 +13,10 @@ from jaxdae.models.denoiser import About, Denoiser
 
 MODEL = jaxdae.ConvAutoencoder(width=2, depth=1)
 NOISE = jaxdae.Noise("masking", (0.5, 0.5))
-GREY = Denoiser(MODEL, random_params(MODEL), About(NOISE, 1, origin="somewhere"))
-COLOUR = Denoiser(MODEL, random_params(MODEL, 3), About(NOISE, 3, origin="somewhere"))
-
 DARK = np.random.default_rng(0).integers(0, 100, (20, 27), np.uint8)
+GREY = Denoiser(MODEL, random_params(MODEL), About(NOISE, 1, trained_on=DARK.shape, origin="somewhere"))
+COLOUR = Denoiser(MODEL, random_params(MODEL, 3), About(NOISE, 3, trained_on=DARK.shape, origin="somewhere"))
+
 RGB = np.stack([DARK, DARK[::-1], DARK[:, ::-1]], axis=-1)
 
 
@@ -90,7 +90,7 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     class Recorder:
         about, check_level = GREY.about, GREY.check_level
 
-        def __call__(self, noisy, level):
+        def __call__(self, noisy, level, **_):
             seen.append(noisy[0])
             return noisy
 
@@ -134,7 +134,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(pictures, "write", disk_full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="scan.png cannot be written: no space left"):
         run(GREY, scan, out=tmp_path / "clean")
     assert not list((tmp_path / "clean").iterdir())
 
@@ -144,7 +144,7 @@ class Identity:
 
     about, check_level = GREY.about, GREY.check_level
 
-    def __call__(self, noisy, level):
+    def __call__(self, noisy, level, **_):
         assert noisy.min() >= 0 and noisy.max() <= 1
         return noisy
 
