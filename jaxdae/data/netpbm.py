@@ -18,6 +18,8 @@ def read(path: Path, max_pixels: int) -> Picture:
     """Reads a file of one or more pictures; InputError if it has too many pixels, ValueError if it is damaged."""
     with netpbmfile.NetpbmFile(path) as file:
         require_pixels(path, file.width * file.height, max_pixels)
+        if not file.width * file.height:
+            raise ValueError("it holds no pixel")
         values = file.asarray()
         magic, most = file.magicnumber, file.maxval
         comments = ("its comments cannot be kept",) if "#" in file.header else ()
@@ -27,7 +29,7 @@ def read(path: Path, max_pixels: int) -> Picture:
     black = float(pages.dtype == bool)  # in PBM, 1 is black
     limit = None if black or most in (255, 65535) else most
     kept = {"magicnumber": magic, "maxval": most}
-    return Picture(tuple(pages), (None,) * len(pages), "netpbm", kept, black, 1 - black, limit, comments)
+    return Picture(tuple(pages), (None,) * len(pages), "netpbm", kept, black, 1 - black, limit, notes=comments)
 
 
 def write(path: Path, picture: Picture, pages: list[np.ndarray]) -> None:

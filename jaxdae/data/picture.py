@@ -24,5 +24,7 @@ class Picture:
     """The stored value that stands for 1; smaller than black in a WhiteIsZero file."""
     limit: int | None = None
     """The largest value that the file can store, where that is less than its type's (12 bits in 16)."""
+    nodata: float | None = None
+    """A value that the file says stands for nothing; it stays."""
     notes: tuple[str, ...] = ()
     """What cannot be kept, in words."""

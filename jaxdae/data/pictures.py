@@ -13,6 +13,8 @@ from jaxdae.errors import InputError
 
 MAX_PIXELS = 500_000_000
 PERCENTILES = (0.1, 99.9)
+FAR = 100
+"""Values that lie so many ranges outside are no part of a picture (nodata, hot pixels), and stay as they are."""
 BAND = 2**22
 """Values that are scaled together."""
 WRITERS = {"tiff": tiff.write, "png": png.write, "netpbm": netpbm.write, "pillow": pillow.write}
@@ -42,25 +44,30 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
     low, high = value_range or _measured(found)
     if found.black > found.white:
         low, high = high, low
-    return dataclasses.replace(found, black=low, white=high)
+    picture = dataclasses.replace(found, black=low, white=high)
+    deep = [page for page in found.pages if page.dtype.itemsize > 1]
+    kept = sum(int(np.count_nonzero(_scaled(picture, page[rows])[1])) for page in deep for rows in _bands(page))
+    note = f"{kept} values stay as they are: nodata, or further from {low:g} to {high:g} than {FAR} times this range"
+    return dataclasses.replace(picture, notes=(*picture.notes, note)) if kept else picture
 
 
 def unit_scale(picture: Picture) -> list[Float[np.ndarray, "height width channel"]]:
-    """The pages with black at 0 and white at 1; values beyond these stay beyond."""
+    """The pages with black at 0 and white at 1; values beyond these stay beyond, those far beyond become 0 or 1."""
     scaled = []
     for page in picture.pages:
         values = np.empty(page.shape, np.float32)
         for rows in _bands(page):
-            part: np.ndarray = page[rows].astype(_precision(page.dtype))
-            part -= picture.black
-            part /= picture.white - picture.black
-            values[rows] = part
+            part, far = _scaled(picture, page[rows])
+            values[rows] = np.where(far, part > 0, part)
         scaled.append(values)
     return scaled
 
 
 def stored(picture: Picture, pages: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Pages of `unit_scale` as the file stores them, in its type and clamped to nothing but that type."""
+    """Pages of `unit_scale` as the file stores them, in its type and clamped to nothing but that type.
+
+    Values far beyond black and white are those of the file.
+    """
     values = []
     for page, old in zip(pages, picture.pages, strict=True):
         new = np.empty(page.shape, old.dtype)
@@ -68,9 +75,22 @@ def stored(picture: Picture, pages: Sequence[np.ndarray]) -> list[np.ndarray]:
             part: np.ndarray = page[rows].astype(_precision(old.dtype))
             part *= picture.white - picture.black
             part += picture.black
-            new[rows] = _as_type(part, old.dtype, picture.limit)
+            far = _scaled(picture, old[rows])[1]
+            new[rows] = np.where(far, old[rows], _as_type(part, old.dtype, picture.limit))
         values.append(new)
     return values
+
+
+def _scaled(picture: Picture, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Stored values with black at 0 and white at 1, and which of them are no part of the picture."""
+    scaled: np.ndarray = values.astype(_precision(values.dtype))
+    with np.errstate(over="ignore"):
+        scaled -= picture.black
+        scaled /= picture.white - picture.black
+    if values.dtype.itemsize == 1:
+        return scaled, np.zeros((1, 1, 1), bool)
+    far = np.abs(scaled - 0.5) > FAR + 0.5
+    return scaled, far if picture.nodata is None else far | (values == picture.nodata)
 
 
 def _bands(page: np.ndarray) -> Iterator[slice]:
@@ -106,8 +126,22 @@ def _measured(picture: Picture) -> tuple[float, float]:
     if kind == np.uint8:
         return 0.0, float(picture.limit or 255)
     pages = picture.pages
-    low, high = np.percentile(pages[0] if len(pages) == 1 else np.concatenate([p.ravel() for p in pages]), PERCENTILES)
-    return float(low), float(high if high > low else low + 1)
+    values = pages[0] if len(pages) == 1 else np.concatenate([page.ravel() for page in pages])
+    if picture.nodata is not None and (values == picture.nodata).any():
+        values = values[values != picture.nodata]
+    low, high = _percentiles(values)
+    for end, reached in ((values.min(initial=0), low), (values.max(initial=0), high)):
+        rest = values[values != end] if end == reached else values[:0]
+        if rest.size:  # one value, often met, far from all others: nodata of which no tag tells
+            inner = _percentiles(rest)
+            if min(abs(float(end) - x) for x in inner) > FAR * (inner[1] - inner[0]) > 0:
+                low, high = inner
+    return low, high if high > low else low + 1
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, PERCENTILES) if values.size else (0, 0)
+    return float(low), float(high)
 
 
 def _precision(kind: np.dtype) -> type:

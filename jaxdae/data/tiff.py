@@ -31,7 +31,17 @@ MADE_ANEW = {
 """Tags of how the pixels are laid out, the resolution and the colour profile."""
 POINTERS = {34665: "EXIF", 34853: "GPS", 40965: "interoperability"}
 """Tags that point to a directory elsewhere in the file."""
+GDAL_NODATA = 42113
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
+
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+"""What undoes an orientation."""
+SEEN = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, 3, YCBCR)
+"""Colour spaces that lose nothing by becoming grey or RGB; 3 is a palette."""
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what it says of a damaged file is said in our own sentence
 
@@ -57,7 +67,7 @@ def read(path: Path, max_pixels: int) -> Picture:
             "file": {"bigtiff": file.is_bigtiff, "byteorder": file.byteorder},
             "pages": [_settings(file, page, number > 0 and stacked) for number, page in enumerate(pages)],
         }
-        notes = _notes(pages, parts)
+        notes, nodata = _notes(pages, parts), pages[0].nodata if GDAL_NODATA in pages[0].tags else None
     values = _alike(kept["pages"], [v for v, _ in parts])
     limit = _limit(pages, values)
     fax = all(page.dtype == bool for page in values) and int(pages[0].compression) in FAX
@@ -65,9 +75,10 @@ def read(path: Path, max_pixels: int) -> Picture:
     if limit is not None:
         for page in kept["pages"]:  # packed, which tifffile does without compression only
             page |= {"bitspersample": limit.bit_length(), "compression": None, "predictor": False, "tile": None}
+    alpha = tuple(extra for _, extra in parts)
     return Picture(
-        tuple(values), tuple(e for _, e in parts), "tiff", kept | {"fax": fax}, black, 1 - black, limit, tuple(notes)
-    )
+        tuple(values), alpha, "tiff", kept | {"fax": fax}, black, 1 - black, limit, nodata, tuple(notes)
+    )  # fmt: skip
 
 
 def write(path: Path, picture: Picture, pages: list[np.ndarray]) -> None:
@@ -90,7 +101,9 @@ def _pixels(path: Path, page: Any, number: int) -> np.ndarray:
             raise ValueError("its colour space has more than 8 bits; convert it to 16-bit RGB first")
         with pillow.opened(path, math.inf) as image:  # counted above
             image.seek(number)
-            values, alpha = pillow.values(path, image)
+            image.load()  # which turns it by its orientation
+            turned = page.tags[274].value if 274 in page.tags else 1
+            values, alpha = pillow.values(path, image.transpose(BACK[turned]) if turned in BACK else image)
         if values.dtype == bool:
             raise ValueError("its bits have a colour space; save it as black and white")
         return values if alpha is None else np.concatenate([values, alpha], axis=-1)
@@ -162,7 +175,7 @@ def _limit(pages: list[Any], values: list[np.ndarray]) -> int | None:
 def _settings(file: Any, page: Any, later: bool) -> dict[str, Any]:
     """How a page is written; `later` if it is one of a stack that shares the tags of its first."""
     usual = int(page.photometric) in (WHITE_IS_ZERO, BLACK_IS_ZERO)
-    left = MADE_ANEW | set(POINTERS) | (set() if _direct(page) else {274})  # Pillow turns pixels by their orientation
+    left = MADE_ANEW | set(POINTERS)
     compression = COMPRESSIONS.get(int(page.compression), "zlib")
     tiled = page.is_tiled and page.tilewidth % 16 == page.tilelength % 16 == 0
     settings: dict[str, Any] = {
@@ -195,7 +208,8 @@ def _notes(pages: list[Any], parts: list[tuple[np.ndarray, np.ndarray | None]]) 
     pointers = sorted({POINTERS[tag.code] for page in pages for tag in page.tags if tag.code in POINTERS})
     if pointers:
         notes.append(f"its {', '.join(pointers)} tags cannot be kept")
-    spaces = sorted({p.photometric.name for p in pages if int(p.photometric) not in (0, 1, 2, 3, 6)})
+    names = {5: "CMYK", 8: "Lab", 9: "Lab"}
+    spaces = sorted({names.get(int(p.photometric), p.photometric.name) for p in pages if p.photometric not in SEEN})
     if spaces:
         notes.append(f"its colour space {', '.join(spaces)} cannot be kept; the result is sRGB")
     if any(extra is not None and not _alpha(page) for page, (_, extra) in zip(pages, parts, strict=True)):
@@ -221,9 +235,13 @@ def _write_fax(path: Path, picture: Picture, pages: list[np.ndarray]) -> None:
                 tags[282], tags[283], tags[296] = x, y, settings["resolutionunit"]
             if "iccprofile" in settings:
                 tags[34675] = settings["iccprofile"]
-            white = page[..., 0] ^ (settings["photometric"] == WHITE_IS_ZERO)
-            Image.fromarray(white).save(file, "TIFF", compression="group4", tiffinfo=tags)
+            Image.fromarray(page[..., 0]).save(file, "TIFF", compression="group4", tiffinfo=tags)
             file.newFrame()
+    if picture.kept["pages"][0]["photometric"] == WHITE_IS_ZERO:
+        whole.seek(0)
+        with tifffile.TiffFile(whole) as written:  # in place: Pillow would turn the bits one by one
+            for written_page in written.pages:
+                written_page.aspage().tags[262].overwrite(WHITE_IS_ZERO)
     path.write_bytes(whole.getbuffer())
 
 

@@ -81,7 +81,7 @@ def denoise_pictures(
             failed.append(str(error))
             continue
         except OSError as error:  # a full disk, most likely: what comes after would fail as well
-            stopped = f"{target} cannot be written: {error.strerror or error}"
+            stopped = f"{target} cannot be written: {error.strerror or f'is the disk full? ({error})'}"
             if count == 1:
                 raise InputError(stopped) from None
             left = count - index - 1

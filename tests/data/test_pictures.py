@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from roundtrip import again, assert_same
 from tiny import pixels
 
 from jaxdae.data import picture_files, pictures
@@ -86,23 +87,6 @@ def test_what_lies_beyond_black_and_white_becomes_them(tmp_path):
     assert pixels(tmp_path / "a.bmp").tolist() == [[0, 255]]
 
 
-def again(path):
-    """A picture, and what is read after writing it back."""
-    picture = pictures.read(path)
-    target = path.with_name(f"again-{path.name}")
-    pictures.write(target, picture, pictures.unit_scale(picture))
-    return picture, pictures.read(target)
-
-
-def assert_same(path):
-    picture, written = again(path)
-    assert len(picture.pages) == len(written.pages)
-    for old, new in zip(picture.pages, written.pages, strict=True):
-        assert old.dtype == new.dtype
-        np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-6 * np.abs(old).max())
-    return picture, written
-
-
 @pytest.mark.parametrize("kind", ["uint16", "int8", "int16", "int32", "float32", "float64"])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 def test_tiff_pages_keep_type_scale_and_polarity(tmp_path, kind, photometric):
@@ -138,6 +122,25 @@ def test_png_of_16_bit_colour_keeps_16_bits(tmp_path, channels):
         np.testing.assert_array_equal(np.asarray(image)[..., 0], values[..., 0] >> 8)
     picture, _ = assert_same(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.pages[0], values[..., : channels - (channels in (2, 4))])
+
+
+@pytest.mark.parametrize("often", [1, 80])
+@pytest.mark.parametrize(
+    ("kind", "nothing", "tagged"),
+    [("float32", -9999, False), ("float32", -3.4028235e38, False), ("int32", -(2**31), False),
+     ("float64", 1e300, False), ("float32", -50, True), ("int16", -50, True)],
+)  # fmt: skip
+def test_values_that_stand_for_nothing_stay_exactly(tmp_path, kind, nothing, tagged, often):
+    values = (np.tile(GREY, (8, 9)) / 5).astype(kind)
+    values[5, :often] = nothing
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, 2, 0, str(nothing), True)] if tagged else [])
+    picture = pictures.read(tmp_path / "a.tif")
+    [page] = pictures.unit_scale(picture)
+    assert np.isfinite(page).all() and page[5, 0, 0] == (nothing > 0)
+    assert 0 <= picture.black < 1 and 40 < picture.white < 44 and picture.notes[0].startswith(f"{often} values stay")
+    [written] = pictures.stored(picture, [page * 0 + 0.3])
+    np.testing.assert_array_equal(written[5, :often, 0], values[5, :often])
+    assert (written[6] != values[6][:, None]).any()
 
 
 def test_animations_keep_their_frames(tmp_path):

@@ -92,12 +92,14 @@ def test_the_frames_of_a_stack_behind_one_page_become_pages(tmp_path):
     np.testing.assert_array_equal(picture.pages[2][..., 0], DEEP + 2)
 
 
-def test_fax_pages_stay_group_4_with_their_tags(tmp_path):
+@pytest.mark.parametrize("polarity", [0, 1])
+def test_fax_pages_stay_group_4_with_their_tags(tmp_path, polarity):
     page = Image.fromarray(GREY > 99)
-    how = {"compression": "group4", "dpi": (300, 300), "description": "scan", "tiffinfo": {274: 6, 305: "mine"}}
+    tags = {262: polarity, 274: 6, 305: "mine"}
+    how = {"compression": "group4", "dpi": (300, 300), "description": "scan", "tiffinfo": tags}
     page.save(tmp_path / "a.tif", save_all=True, append_images=[page], **how)
     assert_same(tmp_path / "a.tif")
-    codes = (259, 270, 274, 282, 296, 305)
+    codes = (259, 262, 270, 274, 282, 296, 305)
     kept = tags_of(tmp_path / "again-a.tif", *codes)
     assert kept[259] == 4 and kept == tags_of(tmp_path / "a.tif", *codes)
     with Image.open(tmp_path / "again-a.tif") as image:  # Pillow turns it by its orientation
@@ -105,16 +107,22 @@ def test_fax_pages_stay_group_4_with_their_tags(tmp_path):
         np.testing.assert_array_equal(np.asarray(image), np.rot90(GREY > 99, -1))
 
 
-def test_lab_becomes_srgb_with_its_tags_and_a_word(tmp_path):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_lab_becomes_srgb_with_its_tags_and_a_word(tmp_path, orientation):
     spaces = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
     muted = (COLOUR // 2 + 64).astype(np.uint8)  # all of it is inside both spaces
     lab = ImageCms.profileToProfile(Image.fromarray(muted), *spaces, outputMode="LAB")
-    lab.save(tmp_path / "a.tif", compression="tiff_lzw", description="lab", tiffinfo={274: 6})
+    lab.save(tmp_path / "a.tif", compression="tiff_lzw", description="lab", tiffinfo={274: orientation})
     picture, written = again(tmp_path / "a.tif")
-    np.testing.assert_allclose(picture.pages[0].astype(int), np.rot90(muted, -1), atol=6)
+    np.testing.assert_allclose(picture.pages[0].astype(int), muted, atol=6)
     np.testing.assert_array_equal(picture.pages[0], written.pages[0])
-    assert picture.notes == ("its colour space CIELAB cannot be kept; the result is sRGB",) and not written.notes
-    assert tags_of(tmp_path / "again-a.tif", 259, 262, 270, 274, 34675) == {259: 5, 262: 2, 270: "lab"}
+    assert picture.notes == ("its colour space Lab cannot be kept; the result is sRGB",) and not written.notes
+    assert tags_of(tmp_path / "again-a.tif", 259, 262, 270, 274, 34675) == {
+        259: 5,
+        262: 2,
+        270: "lab",
+        274: orientation,
+    }
 
 
 @pytest.mark.parametrize("save", [{"compression": "jpeg"}, {"compression": "tiff_lzw"}, {}])
