@@ -79,10 +79,10 @@ def denoise_pictures(
             continue
         try:
             scores = _denoise_file(denoiser, path, target, target.relative_to(out), options, (index, count))
-        except InputError as error:
+        except (InputError, MemoryError) as error:
             if count == 1:
                 raise
-            failed.append(str(error))
+            failed.append(str(error) if isinstance(error, InputError) else f"{path}: the memory is too small for it")
             continue
         except OSError as error:  # a full disk, most likely: what comes after would fail as well
             stopped = f"{target} cannot be written: {error.strerror or f'is the disk full? ({error})'}"
@@ -157,9 +157,19 @@ def _denoise_file(
         more: dict[str, Any] = {"append_images": sides[1:], "compression": "tiff_adobe_deflate"}
         with atomic(several if sides[1:] else one) as temporary:
             sides[0].save(temporary, save_all=bool(sides[1:]), **more)
-    with atomic(target) as temporary:
-        pictures.write(temporary, picture, denoised)
+    _write(target, picture, denoised)
     return scores
+
+
+def _write(target: Path, picture: pictures.Picture, pages: list[np.ndarray]) -> None:
+    try:
+        with atomic(target) as temporary:
+            pictures.write(temporary, picture, pages)
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the libraries read some files that they do not write
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{target} cannot be written as the file was: {reason[:200]}") from None
 
 
 def _denoise_page(
