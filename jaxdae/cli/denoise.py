@@ -1,12 +1,9 @@
 """`jaxdae denoise`: picture files."""
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from jaxdae import runs
 from jaxdae.cli import options
 from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
@@ -25,7 +22,8 @@ def run(words: Sequence[str]) -> int:
     add = parser.add_argument
     add("pictures", type=Path, nargs="+", help="files and folders")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    add("--run", type=Path, metavar="RUN", help="the run to use (default: the packaged denoiser of MNIST digits)")
+    from_run = "the run, or folder of a saved denoiser, to use (default: the packaged denoiser of MNIST digits)"
+    add("--run", type=Path, metavar="RUN", help=from_run)
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
     add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
@@ -49,8 +47,7 @@ def run(words: Sequence[str]) -> int:
     if not arguments.run and (arguments.member is not None or arguments.weights != "last"):
         raise InputError("--member and --weights choose a denoiser of a run; name the run with --run")
     if arguments.run:
-        trained = runs.load_run(arguments.run)
-        [denoiser] = trained.select([trained.index(arguments.member)], arguments.weights)
+        denoiser = options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]
     else:
         denoiser = load_denoiser("digits")
     level, added = (
@@ -64,16 +61,7 @@ def run(words: Sequence[str]) -> int:
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
         compare=arguments.compare, reference=arguments.reference,
     )  # fmt: skip
-    failed = _print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+    failed = options.print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
     if failed:
         print(f"{len(failed)} pictures could not be denoised:", *failed, sep="\n  ", file=sys.stderr)
     return 1 if failed else 0
-
-
-def _print_lines(lines: Generator[str, None, list[str]]) -> list[str]:
-    """Prints lines above the progress bar; what the generator returns."""
-    while True:
-        try:
-            tqdm.write(next(lines))
-        except StopIteration as end:
-            return end.value
