@@ -304,7 +304,7 @@ def onnx_autoencoder() -> bytes:
             add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
         elif i < 4:
             add("Resize", "", twice, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
-    shape = ["batch", 1, "height", "width"]
+    shape: Any = ["batch", 1, "height", "width"]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("input", last)]
     graph = helper.make_graph(nodes, "autoencoder", ends[:1], ends[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

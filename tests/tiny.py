@@ -43,3 +43,10 @@ def lively_params(model, channels=1, positive=False):
     draw = np.random.default_rng(0).normal
     params = jax.tree.map(lambda x: np.float32(draw(0, (2 / max(np.prod(x.shape[:-1]), 20)) ** 0.5, x.shape)), shapes)
     return jax.tree.map(np.abs, params) if positive else params
+
+
+def assert_same_denoiser(a, b):
+    assert (a.module, a.about) == (b.module, b.about)
+    assert jax.tree.structure(a.params) == jax.tree.structure(b.params)
+    for x, y in zip(*map(jax.tree.leaves, (a.params, b.params)), strict=True):
+        np.testing.assert_array_equal(x, y)

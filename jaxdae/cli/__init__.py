@@ -24,6 +24,8 @@ jaxdae trains denoisers and compares them across noise levels, models and object
   jaxdae plot runs/classic            draw its figures
   jaxdae denoise scan.png --out clean/
                                       denoise pictures with the packaged denoiser
+  jaxdae export runs/classic --to onnx --out model.onnx
+                                      the denoiser for other programs: ONNX, StableHLO, safetensors
   jaxdae noisy-set --dataset mnist --out noisy.npz
                                       the noisy test images as a file, for other programs
   jaxdae check                        compare what this machine computes with NumPy
@@ -31,7 +33,7 @@ jaxdae trains denoisers and compares them across noise levels, models and object
 `jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
 folder; `jaxdae --no-cache VERB` does without."""
 
-VERBS = ("train", "resume", "evaluate", "plot", "denoise", "noisy-set", "check")
+VERBS = ("train", "resume", "evaluate", "plot", "denoise", "export", "noisy-set", "check")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -2,10 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from jaxdae import runs
 from jaxdae.cli import options
@@ -13,6 +11,7 @@ from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
 from jaxdae.exchange.pictures import Options, denoise_pictures
+from jaxdae.exchange.saved import is_saved
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.training import Member
 
@@ -28,7 +27,8 @@ def run(words: Sequence[str]) -> int:
     add = parser.add_argument
     add("pictures", type=Path, nargs="+", help="files and folders")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    add("--run", type=Path, metavar="RUN", help="the run to use (default: the packaged denoiser of MNIST digits)")
+    from_run = "the run, or folder of a saved denoiser, to use (default: the packaged denoiser of MNIST digits)"
+    add("--run", type=Path, metavar="RUN", help=from_run)
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
     add(
         "--noise-level",
@@ -76,7 +76,7 @@ def run(words: Sequence[str]) -> int:
         compare=arguments.compare, reference=arguments.reference,
     )  # fmt: skip
     try:
-        failed = _print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))
+        failed = options.print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))
     except KeyboardInterrupt:
         print("\nstopped; the same call with --skip-existing continues", file=sys.stderr)
         return 130
@@ -99,6 +99,8 @@ def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
     """The denoiser that was chosen, or those of which each picture's noise level chooses."""
     if not arguments.run:
         return [load_denoiser("digits")]
+    if is_saved(arguments.run):
+        return [options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]]
     trained = runs.load_run(arguments.run)
     first = trained.index(arguments.member)
     if auto and arguments.member is None and not trained.select([first])[0].takes_level:
@@ -112,12 +114,3 @@ def _is_specific(member: Member) -> bool:
     """Whether a member has one level of Gaussian noise, and is not told it."""
     low, high = member.noise.level
     return low == high and member.noise.corruption == "gaussian" and not getattr(member.model, "level_input", False)
-
-
-def _print_lines(lines: Generator[str, None, list[str]]) -> list[str]:
-    """Prints lines above the progress bar; what the generator returns."""
-    while True:
-        try:
-            tqdm.write(next(lines))
-        except StopIteration as end:
-            return end.value

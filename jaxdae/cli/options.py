@@ -2,18 +2,24 @@
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
+
+from tqdm import tqdm
 
 from jaxdae import components, runs
 from jaxdae.components import Setting
 from jaxdae.data import Data, load, load_again, own
 from jaxdae.errors import InputError, nearest
+from jaxdae.exchange import packaged, saved
+from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
 from jaxdae.training import Member, grid
 from jaxdae.training.member import KINDS, with_optimizer
+
+Result = TypeVar("Result")
 
 COMMON = ("noise-level", "corruption", "seed", "width", "learning-rate")
 """The member options in the first group of the help."""
@@ -131,6 +137,26 @@ def add_member_choice(parser: Parser) -> None:
     parser.add_argument("--member", type=int, metavar="N", help=index)
     epoch = "after the last epoch, or after the one with the lowest validation loss (default: last)"
     parser.add_argument("--weights", default="last", metavar="last|best", help=epoch)
+
+
+def load_denoiser(path: Path, member: int | None, weights: Any) -> tuple[Denoiser, Run | None, Path]:
+    """The denoiser of a run's member, of a saved one's folder or by a packaged one's name; its run; its folder."""
+    path = packaged.folder_of(path)
+    if not saved.is_saved(path):
+        run = runs.load_run(path)
+        return run.select([run.index(member)], weights)[0], run, path
+    if member is not None or weights != "last":
+        raise InputError(f"--member and --weights choose a denoiser of a run; {path} is a saved one, leave them out")
+    return saved.load_saved(path), None, path
+
+
+def print_lines(lines: Generator[str, None, Result]) -> Result:
+    """Prints lines, above a progress bar if there is one; what the generator returns."""
+    while True:
+        try:
+            tqdm.write(next(lines))
+        except StopIteration as end:
+            return end.value
 
 
 def add_noise_scale(group: Any) -> None:

@@ -7,10 +7,13 @@ convolutions too; operands are laid out behind a barrier, or XLA folds the trans
 Matrix products replace it where they are faster still (results/formulations/README.md). The numbers agree to float32
 rounding. Everything works under jit, jvp, grad, vmap and scan.
 
-On any platform, members that step together "by products" (`parallel.Population`) have convolutions as products.
+On any platform, members that step together "by products" (`parallel.Population`) have convolutions as products, and
+what is traced inside `plain()` has the usual XLA operations.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +29,20 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 """Zeros above and below, left and right."""
 
 _barrier = lax.optimization_barrier
+_plain = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain() -> Iterator[None]:
+    """What is traced inside has XLA's own operations on every platform, as a file for all of them needs (an export).
+
+    Not for functions that are called outside too: a program that is compiled already stays as it is.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 def conv(
@@ -65,11 +82,15 @@ _Operation = Callable[[Array, Array], Array]
 def _choose(images: Images, kernel: Kernel, cpu: _Operation, native: _Operation, products: _Operation) -> Array:
     """One of three formulations: for members that step together by products, for a CPU, for accelerators."""
     operands = jnp.asarray(images), jnp.asarray(kernel)
+    if _plain.get():
+        return native(*operands)
     return products(*operands) if by_products() else lax.platform_dependent(*operands, cpu=cpu, default=native)
 
 
 def max_pool(images: Images) -> Float[Array, "batch height2 width2 channel"]:
     """The maximum of every 2x2 block of even sides. Of equal maxima the first, by rows, gets the gradient."""
+    if _plain.get():
+        return _xla_max_pool(jnp.asarray(images))
     return lax.platform_dependent(images, cpu=_cpu_max_pool, default=_xla_max_pool)
 
 

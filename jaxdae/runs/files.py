@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,21 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder, whose files move into `folder` if all goes well; if not, nothing is left of them."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{os.getpid()}-{folder.name}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        folder.mkdir(exist_ok=True)
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
