@@ -10,6 +10,7 @@ from jaxdae.cli import options
 from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
+from jaxdae.exchange.packaged import PACKAGED, folder_of
 from jaxdae.exchange.pictures import Options, denoise_pictures
 from jaxdae.exchange.saved import is_saved
 from jaxdae.models.denoiser import Denoiser
@@ -27,7 +28,7 @@ def run(words: Sequence[str]) -> int:
     add = parser.add_argument
     add("pictures", type=Path, nargs="+", help="files and folders")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    from_run = "the run, or folder of a saved denoiser, to use (default: the packaged denoiser of MNIST digits)"
+    from_run = "run, folder of a saved denoiser, or name of a packaged one (default: the packaged one that fits)"
     add("--run", type=Path, metavar="RUN", help=from_run)
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
     add(
@@ -73,7 +74,7 @@ def run(words: Sequence[str]) -> int:
         level="auto" if auto else level, invert=arguments.invert, add_noise=added,
         value_range=arguments.range and tuple(arguments.range),
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
-        compare=arguments.compare, reference=arguments.reference,
+        compare=arguments.compare, reference=arguments.reference, fit=not arguments.run,
     )  # fmt: skip
     try:
         failed = options.print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))
@@ -98,8 +99,8 @@ def _level(word: str) -> float | str:
 def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
     """The denoiser that was chosen, or those of which each picture's noise level chooses."""
     if not arguments.run:
-        return [load_denoiser("digits")]
-    if is_saved(arguments.run):
+        return [load_denoiser(name) for name in PACKAGED]
+    if is_saved(folder_of(arguments.run)):
         return [options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]]
     trained = runs.load_run(arguments.run)
     first = trained.index(arguments.member)

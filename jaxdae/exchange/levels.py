@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxdae.errors import InputError
-from jaxdae.evaluation.noise_level import combine, estimate_noise_level
+from jaxdae.evaluation.noise_level import Estimate, combine, estimate_noise_level
 from jaxdae.evaluation.residual import fault, removed
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import format_level
 
+TOLERANCE = 1.1
+"""As far as an estimate may be wrong."""
 PAGES = 3
 """Pages of a file that are looked at: the first, the last, and between."""
 
@@ -22,10 +24,15 @@ def some_pages(pages: int) -> list[int]:
 
 def estimate_file(path: Path, pages: Sequence[np.ndarray]) -> float:
     """The level of a file, the median over channels and some pages; InputError where it cannot be trusted."""
-    found = combine([estimate_noise_level(pages[number]) for number in some_pages(len(pages))])
+    found = estimate_pages(pages)
     if not found.trusted:
         raise InputError(f"the noise level of {path} cannot be estimated, {found.reason}; give it with --noise-level")
     return found.level
+
+
+def estimate_pages(pages: Sequence[np.ndarray]) -> Estimate:
+    """The level of some pages together, the median over them and their channels."""
+    return combine([estimate_noise_level(pages[number]) for number in some_pages(len(pages))])
 
 
 def nearest_denoiser(denoisers: Sequence[Denoiser], level: float) -> Denoiser:
@@ -49,7 +56,7 @@ def said(level: float, denoiser: Denoiser, chosen: bool) -> str:
     low, high = denoiser.about.noise.level
     if chosen:
         return f"{line}: {denoiser.about.origin}"
-    beyond = not low / 1.1 <= level <= high * 1.1  # as far as an estimate may be wrong
+    beyond = not low / TOLERANCE <= level <= high * TOLERANCE
     return f"{line}, beyond {format_level((round(low, 3), round(high, 3)))} of the training" if beyond else line
 
 

@@ -16,7 +16,7 @@ from jaxdae.data import picture_files, pictures
 from jaxdae.data.ranges import require_range, value_type
 from jaxdae.data.source import EIGHT_BIT
 from jaxdae.errors import InputError
-from jaxdae.exchange import levels
+from jaxdae.exchange import levels, packaged
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
 from jaxdae.runs.files import atomic
@@ -42,6 +42,8 @@ class Options:
     """Replace results that exist."""
     compare: bool = False
     """Write noisy and denoised side by side too, as NAME.compare.png, or, of several pages, as NAME.compare.tif."""
+    fit: bool = False
+    """Take the packaged denoiser that fits each file."""
     reference: Path | None = None
     """A clean picture, or a folder of those with the names of the results."""
 
@@ -73,6 +75,8 @@ def denoise_pictures(
     if passed_over:
         print(passed_over, file=sys.stderr)
     several = f"the nearest by its noise level of {len(denoisers)} members"
+    if options.fit:
+        several = f"the packaged one that fits: digits up to {packaged.SMALL}x{packaged.SMALL} pixels, else photos"
     yield f"denoising with {denoisers[0].about.origin if len(denoisers) == 1 else several}"
     if options.value_range is None and (said := _range_of_training(denoisers[0])):
         yield said
@@ -133,8 +137,8 @@ def _denoise_file(
     denoisers: Sequence[Denoiser], path: Path, target: Path, name: Path, options: Options, place: tuple[int, int]
 ) -> list[str]:
     """Writes one result; lines of its noise level and scores."""
-    denoiser = denoisers[0]
     picture = pictures.read(path, options.value_range, options.max_pixels)
+    denoiser = packaged.fitting(picture.pages) if options.fit else denoisers[0]
     about = denoiser.about
     if options.value_range is None and about.value_range and value_type(picture.pages[0].dtype) == about.value_type:
         picture = pictures.in_range(picture, about.value_range)
@@ -148,6 +152,8 @@ def _denoise_file(
         page, excess = _taken_page(denoiser, page, options, index)
         taken.append(page)
         excesses.append(excess)
+    if options.fit and options.add_noise is None:
+        packaged.require_fit(path, denoiser, taken)
     scores, level = [], options.level
     if level == "auto":
         level = levels.estimate_file(path, taken)
