@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Num
 
 from jaxdae.data.idx import is_idx, parse_idx_images
-from jaxdae.data.picture_files import SUFFIXES, hidden
+from jaxdae.data.picture_files import SUFFIXES, hidden, is_comparison
 from jaxdae.errors import InputError
 
 ARRAYS = (".npy", ".npz")
@@ -46,8 +46,8 @@ class Found:
 def read_folder(path: Path, *, strict: bool = False) -> Found:
     """Reads all pictures of a folder and the folders in it, or of one file.
 
-    Hidden files (`._x.png`) and other types (`Thumbs.db`) are passed over. InputError if there is no picture, or, with
-    `strict`, if one cannot be read.
+    Hidden files (`._x.png`), comparisons (`x.png.compare.png`) and other types (`Thumbs.db`) are passed over.
+    InputError if there is no picture, or, with `strict`, if one cannot be read.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; give a folder of pictures")
@@ -55,7 +55,7 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
         raise InputError(f"{path} is no picture; give a folder of pictures or one file, known: {', '.join(KINDS)}")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
-    chosen = [file for file in files if _is_known(file) and not hidden(file.relative_to(root))]
+    chosen = [f for f in files if _is_known(f) and not hidden(f.relative_to(root)) and not is_comparison(f)]
     if not chosen:
         raise InputError(f"{path} holds no picture; known: {', '.join(KINDS)}")
     pictures: dict[str, Stored] = {}

@@ -69,7 +69,7 @@ def denoise_pictures(
     """
     existing = options.skip_existing or options.overwrite
     targets = picture_files.find(inputs, out, existing=existing, compare=options.compare)
-    denoisers = [denoisers] if isinstance(denoisers, Denoiser) else denoisers
+    denoisers = denoisers if isinstance(denoisers, Sequence) else [denoisers]
     _check(denoisers, options)
     passed_over = picture_files.passed_over(inputs, out)
     if passed_over:

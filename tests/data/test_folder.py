@@ -66,7 +66,7 @@ def test_one_picture_file_of_several_pages_is_read(tmp_path):
 
 def test_files_that_are_no_pictures_are_passed_over_and_counted(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
-    for name in ("._a.png", "Thumbs.db", "notes.txt"):
+    for name in ("._a.png", "Thumbs.db", "a.png.compare.png"):
         (tmp_path / name).write_bytes(b"none")
     found = read_folder(tmp_path)
     assert list(found.pictures) == ["a.png"] and found.passed_over == 3 and not found.broken

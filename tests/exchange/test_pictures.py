@@ -100,7 +100,7 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     seen = []
 
     class Recorder:
-        about, check_level = GREY.about, GREY.check_level
+        about, check_level, takes_level = GREY.about, GREY.check_level, False
 
         def __call__(self, noisy, level, **_):
             seen.append(noisy[0])
@@ -159,7 +159,7 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
 class Identity:
     """A denoiser that changes nothing, of clipped images."""
 
-    about, check_level = GREY.about, GREY.check_level
+    about, check_level, takes_level = GREY.about, GREY.check_level, False
 
     def __call__(self, noisy, level, **_):
         assert noisy.min() >= 0 and noisy.max() <= 1
