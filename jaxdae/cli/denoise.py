@@ -13,7 +13,7 @@ from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
 from jaxdae.exchange.pictures import Options, denoise_pictures
 
-DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM, PPM).
+DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM).
 
 Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1).
 No noise is added unless you ask for it."""
@@ -36,7 +36,11 @@ def run(words: Sequence[str]) -> int:
         metavar=("LOW", "HIGH"),
         help="stored values of black and white (default: those of 8 bits, else measured over the whole file)",
     )
-    add("--compare", action="store_true", help="also write noisy | denoised side by side, as NAME.compare.png")
+    add(
+        "--compare",
+        action="store_true",
+        help="also write noisy | denoised side by side, as NAME.compare.png (several pages: .tif)",
+    )
     add(
         "--reference", type=Path, metavar="CLEAN", help="clean picture, or folder with equal names: print PSNR and SSIM"
     )
@@ -64,9 +68,14 @@ def run(words: Sequence[str]) -> int:
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
         compare=arguments.compare, reference=arguments.reference,
     )  # fmt: skip
-    failed = _print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+    try:
+        failed = _print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+    except KeyboardInterrupt:
+        print("\nstopped; the same call with --skip-existing continues", file=sys.stderr)
+        return 130
     if failed:
-        print(f"{len(failed)} pictures could not be denoised:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"{len(failed)} {'pictures' if failed[1:] else 'picture'} could not be denoised:", *failed, sep="\n  ",
+              file=sys.stderr)  # fmt: skip
     return 1 if failed else 0
 
 

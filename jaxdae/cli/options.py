@@ -82,8 +82,7 @@ def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tu
     """The run that was named, and its images; if they may be missing and their folder is gone, None."""
     run = runs.load_run(arguments.run)
     source = run.config.source
-    paths = [path for path in (source["dataset"], source.get("target")) if path not in (None, own.NEXT)]
-    if without_data and "patch" in source and not all(Path(path).exists() for path in paths):
+    if without_data and "patch" in source and not own.is_here(source):
         return run, None
     data = load_data(arguments, source)
     folder.check_source(arguments.run, source, data)
@@ -98,6 +97,8 @@ def add_own_options(parser: Parser) -> None:
     add("--patch", type=int, metavar="N", help="side of the patches, for pictures of unequal sizes or larger ones "
         f"(default: {own.PATCH})")  # fmt: skip
     add("--augment", action="store_true", default=None, help="flip and turn the patches")
+    add("--coverage", type=int, metavar="N", help="how many times the patches of an epoch cover the area of the "
+        "pictures (default: 1)")  # fmt: skip
     add("--colour", metavar="grey|rgb", help="convert all pictures (default: as they are)")
     add("--range", dest="value_range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="stored values of black and "
         "white (default: those of 8 bits, else measured over each whole file)")  # fmt: skip
@@ -110,7 +111,7 @@ def add_own_options(parser: Parser) -> None:
 
 def load_dataset(arguments: argparse.Namespace, dataset: str, members: Sequence[Member]) -> Data:
     """The dataset for some members to train on, by name or path; InputError for an option that a named one has not."""
-    names = ("target", "patch", "augment", "colour", "held_out", "value_range", "strict")
+    names = ("target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "strict")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if own.is_own(dataset):
         kinds = {getattr(member.objective, "pairs", None) for member in members}

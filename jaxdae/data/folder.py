@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Num
 
 from jaxdae.data.idx import is_idx, parse_idx_images
-from jaxdae.data.picture_files import SUFFIXES
+from jaxdae.data.picture_files import SUFFIXES, hidden
 from jaxdae.errors import InputError
 
 ARRAYS = (".npy", ".npz")
@@ -55,7 +55,7 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
         raise InputError(f"{path} is no picture; give a folder of pictures or one file, known: {', '.join(KINDS)}")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
-    chosen = [file for file in files if _is_known(file) and not _hidden(file.relative_to(root))]
+    chosen = [file for file in files if _is_known(file) and not hidden(file.relative_to(root))]
     if not chosen:
         raise InputError(f"{path} holds no picture; known: {', '.join(KINDS)}")
     pictures: dict[str, Stored] = {}
@@ -75,10 +75,6 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
 
 def _is_known(path: Path) -> bool:
     return path.suffix.lower() in (*SUFFIXES, *ARRAYS) or is_idx(path)
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
 
 
 def _read(file: Path, name: str) -> list[tuple[str, Stored]]:

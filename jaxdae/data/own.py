@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxdae.data import photographs
 from jaxdae.data.colour import COLOURS, in_colour
 from jaxdae.data.datasets import DATASETS, ImageData, load
 from jaxdae.data.folder import Found, read_folder
@@ -97,9 +98,11 @@ class OwnPictures:
         }  # fmt: skip
         noisy, held = self.noisy or ((), ())
         validation = InMemory(self._crops(self.held_out), noisy=self._crops(held) if held else None, **how)
-        if self.whole and not self.settings["augment"]:
+        coverage = self.settings["coverage"]
+        if self.whole and not self.settings["augment"] and coverage == 1:
             return InMemory(np.stack(self.train), noisy=np.stack(noisy) if noisy else None, **how), validation
-        return Patches.of(self.train, noisy or None, self.image[0], self.settings["augment"], **how), validation
+        augment = self.settings["augment"]
+        return Patches.of(self.train, noisy or None, self.image[0], augment, coverage, **how), validation
 
     def describe(self) -> dict[str, Any]:
         """The entry in a run's configuration."""
@@ -141,6 +144,7 @@ def read_own(
     colour: str | None = None,
     augment: bool = False,
     held_out: float = 0.1,
+    coverage: int = 1,
     value_range: Sequence[float] | None = None,
     strict: bool = False,
 ) -> OwnPictures:
@@ -148,7 +152,7 @@ def read_own(
 
     Args:
         dataset: a folder of pictures, arrays (.npy, .npz) and IDX files, or one such file: clean, or noisy if there is
-            a `target`.
+            a `target`; or "photos", the embedded photographs, grey unless `colour` says otherwise.
         target: of pairs, a folder (or file) with the pictures of equal names; "next": the next frame of a sequence
             (a file of several frames, or the files of a folder by sorted name), which is noisy.
         noisy_target: the target is another noisy picture of the same scene, not a clean one (`Noise2Noise`).
@@ -157,6 +161,7 @@ def read_own(
         augment: flip and turn the patches.
         held_out: the fraction of pictures for validation, at least one (of a sequence two): the last by sorted name,
             since neighbours are often alike (bursts, frames) and would tell the network the answer.
+        coverage: how many times the patches of an epoch cover the area of the pictures.
         value_range: the stored values of black and white; by default those of 8 bits, else measured (`data.ranges`).
         strict: refuse files that cannot be read, instead of leaving them out.
 
@@ -166,6 +171,8 @@ def read_own(
         require_name("colour", colour, COLOURS)
     if patch < 1:
         raise InputError(f"patch {patch} is not allowed: give a number of pixels from 1")
+    if coverage < 1:
+        raise InputError(f"coverage {coverage} is not allowed: give an integer of at least 1")
     if not 0 < held_out < 1:
         raise InputError(f"held out {held_out:g} is not allowed: give a fraction between 0 and 1")
     given = None if value_range is None else require_range(value_range)
@@ -173,7 +180,12 @@ def read_own(
     clean_path = None if target in (None, NEXT) else Path(target)
     if clean_path and clean_path.resolve() == path.resolve():
         raise InputError(f"--target {target} is the folder of the noisy pictures itself; give that of the targets")
-    pictures, sides, chosen, notes = _sides(path, clean_path, target == NEXT, given, held_out, strict)
+    embedded = dataset == photographs.NAME
+    if embedded and target is not None:
+        raise InputError(f"--target {target} is for noisy pictures of your own; the dataset {dataset} is clean")
+    found = photographs.read_photographs() if embedded else read_folder(path, strict=strict)
+    colour = "grey" if embedded and colour is None else colour
+    pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, strict)
     colour, sides = in_colour(path, sides, colour)
     targets = sides[-1]
     _require_fit(targets, patch, augment)
@@ -182,9 +194,10 @@ def read_own(
             f"{path} has {len(targets)} pictures, which leaves none to train on; give more, or --held-out less"
         )
     settings = {
-        "dataset": str(path.resolve()), "target": NEXT if target == NEXT else clean_path and str(clean_path.resolve()),
+        "dataset": photographs.NAME if embedded else str(path.resolve()),
+        "target": NEXT if target == NEXT else clean_path and str(clean_path.resolve()),
         "noisy_target": noisy_target or target == NEXT, "patch": patch, "colour": colour, "augment": augment,
-        "held_out": held_out, "value_range": given and list(given),
+        "held_out": held_out, "value_range": given and list(given), "coverage": coverage,
     }  # fmt: skip
     parts = [_divided(side, len(targets) - chosen) for side in sides]
     own = OwnPictures(*parts[-1], parts[0] if target is not None else None, settings, pictures)
@@ -204,12 +217,20 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
     return read_own(**{name: value for name, value in source.items() if name not in computed})
 
 
+def is_here(source: dict[str, Any]) -> bool:
+    """Whether the pictures of a run, by its entry in the configuration, are still where they were."""
+    paths = [source["dataset"], source["target"]]
+    return all(path in (None, NEXT, photographs.NAME) or Path(path).exists() for path in paths)
+
+
 def is_own(dataset: str) -> bool:
-    """Whether a dataset is a path, not a name; InputError if it is neither."""
+    """Whether a dataset is for `read_own`: a path, or the photographs; InputError if it is not known."""
     if dataset in DATASETS:
         return False
+    if dataset == photographs.NAME:
+        return True
     if not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, ".")):
-        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, DATASETS)}")
+        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, (*DATASETS, photographs.NAME))}")
     return True
 
 
@@ -221,10 +242,15 @@ def _notes(path: Path, found: Found) -> list[str]:
 
 
 def _sides(
-    path: Path, target: Path | None, frames: bool, given: ValueRange | None, held_out: float, strict: bool
+    path: Path,
+    found: Found,
+    target: Path | None,
+    frames: bool,
+    given: ValueRange | None,
+    held_out: float,
+    strict: bool,
 ) -> tuple[dict[str, Any], list[dict[str, Pixels]], int, list[str]]:
     """How pictures are stored; inputs and, of pairs, targets, on the unit scale; how many are held out; what to say."""
-    found = read_folder(path, strict=strict)
     notes, inputs, targets = _notes(path, found), found.pictures, None
     if target is not None:
         others = read_folder(target, strict=strict)
@@ -279,6 +305,7 @@ def _summary(own: OwnPictures, held_out: Sequence[str]) -> str:
     height, width, _ = own.image
     patches = "" if own.whole else "patches of "
     examples = sum(patch_count(picture, height) for picture in own.train) if patches else len(own.train)
+    examples *= own.settings["coverage"]
     shown = held_out[0] if len(held_out) == 1 else f"{held_out[0]} to {held_out[-1]}"
     pairs = {None: "", "clean": " pairs of", "noisy": " pairs of two noisy"}[own.pairs]
     pairs = " neighbouring frames as pairs of" if own.settings["target"] == NEXT else pairs

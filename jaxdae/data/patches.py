@@ -50,17 +50,18 @@ class Patches:
         noisy: Sequence[np.ndarray] | None,
         patch: int,
         augment: bool,
+        coverage: int,
         value_range: ValueRange,
         noisy_target: bool = False,
         beyond: bool = False,
     ) -> "Patches":
         """Of pictures (height, width, channel) of one type; InputError if they are too many for 32-bit positions.
 
-        A picture has `patch_count` patches in an epoch.
+        A picture has `coverage` times `patch_count` patches in an epoch.
         """
         sizes = np.array([picture.shape for picture in clean], np.int64)
         starts = np.concatenate([[0], sizes.prod(axis=1).cumsum()])
-        counts = np.array([patch_count(picture, patch) for picture in clean])
+        counts = coverage * np.array([patch_count(picture, patch) for picture in clean])
         if max(starts[-1], counts.sum()) >= 2**31:
             raise InputError(f"the pictures have {starts[-1]} values; at most 2147483647 can be trained, take fewer")
         first = counts.cumsum() - counts

@@ -79,7 +79,7 @@ def on_unit_scale(picture: Stored, value_range: ValueRange) -> Pixels:
     if picture.values.dtype == np.uint8 and value_range == EIGHT_BIT and not picture.negative:
         return np.ascontiguousarray(picture.values)
     black, white = value_range[::-1] if picture.negative else value_range
-    [floats] = pictures.unit_scale(pictures.Picture((picture.values,), (None,), black, white, "", {}))
+    [floats] = pictures.unit_scale(pictures.Picture((picture.values,), (None,), "", {}, black, white))
     eight_bit = np.round(np.clip(floats, 0, 1) * 255).astype(np.uint8)
     return eight_bit if np.array_equal(eight_bit.astype(np.float32) / 255, floats) else floats
 

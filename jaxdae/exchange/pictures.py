@@ -1,9 +1,11 @@
 """Picture files through a denoiser: names, sizes, pages, types and formats stay."""
 
+import contextlib
 import dataclasses
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,7 +40,7 @@ class Options:
     overwrite: bool = False
     """Replace results that exist."""
     compare: bool = False
-    """Write noisy and denoised side by side too, as NAME.compare.png."""
+    """Write noisy and denoised side by side too, as NAME.compare.png, or, of several pages, as NAME.compare.tif."""
     reference: Path | None = None
     """A clean picture, or a folder of those with the names of the results."""
 
@@ -61,7 +63,8 @@ def denoise_pictures(
     Raises:
         InputError: an option or the only picture cannot be used; before anything is written.
     """
-    targets = picture_files.find(inputs, out, existing=options.skip_existing or options.overwrite)
+    existing = options.skip_existing or options.overwrite
+    targets = picture_files.find(inputs, out, existing=existing, compare=options.compare)
     _check(denoiser, options)
     passed_over = picture_files.passed_over(inputs, out)
     if passed_over:
@@ -81,6 +84,13 @@ def denoise_pictures(
                 raise
             failed.append(str(error))
             continue
+        except OSError as error:  # a full disk, most likely: what comes after would fail as well
+            stopped = f"{target} cannot be written: {error.strerror or f'is the disk full? ({error})'}"
+            if count == 1:
+                raise InputError(stopped) from None
+            left = count - index - 1
+            failed.append(f"{stopped}; the {left} pictures after it were not tried (--skip-existing continues)")
+            break
         yield str(target)
         yield from scores
     if skipped:
@@ -138,12 +148,15 @@ def _denoise_file(
             "more than the denoiser takes; what exceeds them is kept unchanged (--range LOW HIGH sets them)",
             file=sys.stderr,
         )
-    for loss in picture.lost:
-        print(f"{path}: {loss} cannot be kept", file=sys.stderr)
+    for note in filter(None, (*picture.notes, pictures.left_as_they_are(picture))):
+        print(f"{path}: {note}", file=sys.stderr)
     scores = _scores(noisy, denoised, clean) if clean else []
     if options.compare:
-        with atomic(target.with_name(f"{target.name}.compare.png")) as temporary:
-            _side_by_side(noisy[0], denoised[0]).save(temporary)
+        sides = [_side_by_side(*pair) for pair in zip(noisy, denoised, strict=True)]
+        one, several = picture_files.comparisons(target)
+        more: dict[str, Any] = {"append_images": sides[1:], "compression": "tiff_adobe_deflate"}
+        with atomic(several if sides[1:] else one) as temporary:
+            sides[0].save(temporary, save_all=bool(sides[1:]), **more)
     with atomic(target) as temporary:
         pictures.write(temporary, picture, denoised)
     return scores
@@ -196,16 +209,41 @@ def _scores(noisy: list[np.ndarray], denoised: list[np.ndarray], clean: list[np.
 
 def _side_by_side(noisy: np.ndarray, denoised: np.ndarray) -> Image.Image:
     values = np.round(np.clip(np.concatenate([noisy, denoised], axis=1), 0, 1) * 255).astype(np.uint8)
+    if values.shape[-1] not in (1, 3):  # below one another
+        values = np.concatenate([values[..., [channel]] for channel in range(values.shape[-1])])
     return Image.fromarray(values[..., 0] if values.shape[-1] == 1 else values)
 
 
 def _each_channel(denoiser: Denoiser, pixels: np.ndarray, level: float | None) -> np.ndarray:
     channels = pixels.shape[-1]
     if denoiser.about.channels == channels:
-        return denoiser(pixels[None], level)[0]
+        return _whole(denoiser, pixels[None], level)[0]
     if denoiser.about.channels == 1:
-        return np.moveaxis(denoiser(np.moveaxis(pixels, -1, 0)[..., None], level)[..., 0], 0, -1)
+        return np.moveaxis(_whole(denoiser, np.moveaxis(pixels, -1, 0)[..., None], level)[..., 0], 0, -1)
     if channels == 1:
         colour = np.repeat(pixels, denoiser.about.channels, axis=-1)
-        return denoiser(colour[None], level)[0].mean(axis=-1, keepdims=True)
+        return _whole(denoiser, colour[None], level)[0].mean(axis=-1, keepdims=True)
     raise InputError(f"a picture of {channels} channels cannot go through a denoiser of {denoiser.about.channels}")
+
+
+def _whole(denoiser: Denoiser, images: np.ndarray, level: float | None) -> np.ndarray:
+    """Denoises images that go on as their mirror image, so that bright ones get no dark frame.
+
+    Those of the size that the network was trained on are left alone: it has learnt what their borders look like.
+    """
+    about = denoiser.about
+    mirrored = about.size is None and about.trained_on != images.shape[1:3]
+    with _tile_bar() as show:
+        return denoiser(images, level, mirrored=mirrored, progress=show)
+
+
+@contextlib.contextmanager
+def _tile_bar() -> Iterator[Callable[[int, int], None]]:
+    """A function that shows how many tiles of how many are done, for pictures that take long."""
+    with tqdm(unit="tile", disable=None, leave=False, delay=2) as bar:
+
+        def show(done: int, of: int) -> None:
+            bar.total = of
+            bar.update(done - bar.n)
+
+        yield show
