@@ -1,5 +1,6 @@
 """`jaxdae denoise`: picture files."""
 
+import argparse
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
 from jaxdae.exchange.pictures import Options, denoise_pictures
+from jaxdae.models.denoiser import Denoiser
+from jaxdae.training import Member
 
 DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM).
 
@@ -27,7 +30,13 @@ def run(words: Sequence[str]) -> int:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add("--run", type=Path, metavar="RUN", help="the run to use (default: the packaged denoiser of MNIST digits)")
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
-    add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
+    add(
+        "--noise-level",
+        type=_level,
+        metavar="LEVEL|auto",
+        help="of the pictures, for a denoiser that takes it (default: auto, estimated for each file); auto with a run "
+        "that has a member for each level and no --member: the nearest",
+    )
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
     add(
         "--range",
@@ -52,24 +61,22 @@ def run(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     if not arguments.run and (arguments.member is not None or arguments.weights != "last"):
         raise InputError("--member and --weights choose a denoiser of a run; name the run with --run")
-    if arguments.run:
-        trained = runs.load_run(arguments.run)
-        [denoiser] = trained.select([trained.index(arguments.member)], arguments.weights)
-    else:
-        denoiser = load_denoiser("digits")
+    auto = arguments.noise_level == "auto"
+    denoisers = _denoisers(arguments, auto)
     level, added = (
-        given and options.on_unit_scale([given], arguments.noise_scale, [denoiser.about.noise.corruption])[0]
-        for given in (arguments.noise_level, arguments.add_noise)
+        given and options.on_unit_scale([given], arguments.noise_scale, [denoisers[0].about.noise.corruption])[0]
+        for given in (None if auto else arguments.noise_level, arguments.add_noise)
     )
-    if level is None and denoiser.takes_level:
-        level = added
+    if level is None and not auto and denoisers[0].takes_level:
+        level = "auto" if added is None else added
     how = Options(
-        level=level, invert=arguments.invert, add_noise=added, value_range=arguments.range and tuple(arguments.range),
+        level="auto" if auto else level, invert=arguments.invert, add_noise=added,
+        value_range=arguments.range and tuple(arguments.range),
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
         compare=arguments.compare, reference=arguments.reference,
     )  # fmt: skip
     try:
-        failed = _print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+        failed = _print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))
     except KeyboardInterrupt:
         print("\nstopped; the same call with --skip-existing continues", file=sys.stderr)
         return 130
@@ -77,6 +84,34 @@ def run(words: Sequence[str]) -> int:
         print(f"{len(failed)} {'pictures' if failed[1:] else 'picture'} could not be denoised:", *failed, sep="\n  ",
               file=sys.stderr)  # fmt: skip
     return 1 if failed else 0
+
+
+def _level(word: str) -> float | str:
+    if word == "auto":
+        return word
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a number nor auto") from None
+
+
+def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
+    """The denoiser that was chosen, or those of which each picture's noise level chooses."""
+    if not arguments.run:
+        return [load_denoiser("digits")]
+    trained = runs.load_run(arguments.run)
+    first = trained.index(arguments.member)
+    if auto and arguments.member is None and not trained.select([first])[0].takes_level:
+        found = [i for i, member in enumerate(trained.members) if _is_specific(member)]
+        if len({trained.members[i].noise.level for i in found}) > 1:
+            return trained.select(found, arguments.weights)
+    return trained.select([first], arguments.weights)
+
+
+def _is_specific(member: Member) -> bool:
+    """Whether a member has one level of Gaussian noise, and is not told it."""
+    low, high = member.noise.level
+    return low == high and member.noise.corruption == "gaussian" and not getattr(member.model, "level_input", False)
 
 
 def _print_lines(lines: Generator[str, None, list[str]]) -> list[str]:

@@ -37,8 +37,10 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
     except InputError:
         raise
     except Exception as error:  # a damaged file makes the libraries fail in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise InputError(f"{path} cannot be read as a picture: {reason[:200]}") from None
+    if not all(page.size for page in found.pages):
+        raise InputError(f"{path} cannot be read as a picture: it holds no pixel")
     if not all(np.isfinite(page).all() for page in found.pages if np.issubdtype(page.dtype, np.floating)):
         raise InputError(f"{path} holds values that are not finite; replace them first")
     return in_range(found, value_range or measured(found.pages, found.nodata, found.limit))

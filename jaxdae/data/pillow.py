@@ -112,7 +112,7 @@ def read(path: Path, max_pixels: int) -> Picture:
 
 
 def write(path: Path, picture: Picture, pages: list[np.ndarray]) -> None:
-    """Writes pages in the picture's own format; InputError if its encoder cannot keep all frames."""
+    """Writes pages in the picture's own format; ValueError if its encoder cannot keep all frames."""
     images = [_image(page, alpha) for page, alpha in zip(_told_apart(pages), picture.alpha, strict=True)]
     more = {"save_all": True, "append_images": images[1:]} if len(images) > 1 else {}
     file = io.BytesIO()
@@ -120,7 +120,7 @@ def write(path: Path, picture: Picture, pages: list[np.ndarray]) -> None:
     with Image.open(file) as written:
         count = _frame_count(written)
     if count != len(images):
-        raise InputError(f"{path} would have {count} of its {len(images)} frames as {picture.kept['format']}")
+        raise ValueError(f"its encoder keeps {count} of {len(images)} frames")
     path.write_bytes(file.getbuffer())
 
 

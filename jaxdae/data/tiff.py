@@ -32,6 +32,8 @@ MADE_ANEW = {
 POINTERS = {34665: "EXIF", 34853: "GPS", 40965: "interoperability"}
 """Tags that point to a directory elsewhere in the file."""
 GDAL_NODATA = 42113
+ALPHA = (1, 2)
+"""Extra samples that are transparency."""
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, YCBCR = 0, 1, 2, 6
 
 BACK = {
@@ -134,14 +136,15 @@ def _stack(series: Any, page: Any) -> list[np.ndarray]:
 def _split(values: np.ndarray, page: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """What is denoised, and the samples that go over as they are: alpha, or what RGB has beside its colours."""
     samples = values.shape[-1]
-    colours = 1 if samples < 3 or int(page.photometric) in (WHITE_IS_ZERO, BLACK_IS_ZERO) else 3
-    if colours == 1 and not _alpha(page):
-        colours = samples  # channels of a microscope, say
+    if int(page.photometric) in (WHITE_IS_ZERO, BLACK_IS_ZERO):  # of a microscope, say, with any number of channels
+        colours = max(1, samples - sum(int(sample) in ALPHA for sample in page.extrasamples))
+    else:
+        colours = 1 if samples < 3 else 3
     return values[..., :colours], values[..., colours:] if samples > colours else None
 
 
 def _alpha(page: Any) -> bool:
-    return any(int(sample) in (1, 2) for sample in page.extrasamples)
+    return any(int(sample) in ALPHA for sample in page.extrasamples)
 
 
 def _alike(settings: list[dict[str, Any]], pages: list[np.ndarray]) -> list[np.ndarray]:
@@ -191,7 +194,8 @@ def _settings(file: Any, page: Any, later: bool) -> dict[str, Any]:
         settings["iccprofile"] = page.tags[34675].value
     if 282 in page.tags and 283 in page.tags:
         settings["resolution"] = (page.tags[282].value, page.tags[283].value)
-        settings["resolutionunit"] = int(page.tags[296].value) if 296 in page.tags else 2
+        unit = page.tags[296].value if 296 in page.tags else 2
+        settings["resolutionunit"] = int(unit) if unit in (1, 2, 3) else 1
     return settings
 
 

@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from jaxdae.data import picture_files, pictures
 from jaxdae.data.ranges import require_range, value_type
 from jaxdae.data.source import EIGHT_BIT
 from jaxdae.errors import InputError
+from jaxdae.exchange import levels
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
 from jaxdae.runs.files import atomic
@@ -25,8 +26,8 @@ from jaxdae.runs.files import atomic
 class Options:
     """How picture files are read, denoised and written."""
 
-    level: float | None = None
-    """The noise level of the pictures on the [0, 1] scale, for a denoiser that takes it."""
+    level: float | Literal["auto"] | None = None
+    """The noise level of the pictures on the [0, 1] scale, for a denoiser that takes it; "auto": estimated for each."""
     invert: bool = False
     """Denoise the negative."""
     add_noise: float | None = None
@@ -46,13 +47,14 @@ class Options:
 
 
 def denoise_pictures(
-    denoiser: Denoiser, inputs: Sequence[Path], out: Path, options: Options = Options()
+    denoisers: Denoiser | Sequence[Denoiser], inputs: Sequence[Path], out: Path, options: Options = Options()
 ) -> Generator[str, None, list[str]]:
     """Denoises picture files and those in folders; yields lines to print: what is used, then each path once written.
 
     Args:
-        denoiser: of grey pictures (colour ones are denoised channel by channel) or of colour ones (grey ones are
-            denoised as colour, then averaged).
+        denoisers: of grey pictures (colour ones are denoised channel by channel) or of colour ones (grey ones are
+            denoised as colour, then averaged). Of several, which take no level, each file has the one whose training
+            level is nearest to its own, which is estimated (`level="auto"`).
         inputs: files and folders.
         out: the folder of the results.
         options: how.
@@ -65,12 +67,14 @@ def denoise_pictures(
     """
     existing = options.skip_existing or options.overwrite
     targets = picture_files.find(inputs, out, existing=existing, compare=options.compare)
-    _check(denoiser, options)
+    denoisers = [denoisers] if isinstance(denoisers, Denoiser) else denoisers
+    _check(denoisers, options)
     passed_over = picture_files.passed_over(inputs, out)
     if passed_over:
         print(passed_over, file=sys.stderr)
-    yield f"denoising with {denoiser.about.origin}"
-    if options.value_range is None and (said := _range_of_training(denoiser)):
+    several = f"the nearest by its noise level of {len(denoisers)} members"
+    yield f"denoising with {denoisers[0].about.origin if len(denoisers) == 1 else several}"
+    if options.value_range is None and (said := _range_of_training(denoisers[0])):
         yield said
     failed, skipped, count = [], 0, len(targets)
     for index, (path, target) in enumerate(tqdm(targets.items(), unit="file", disable=None, leave=False)):
@@ -78,11 +82,11 @@ def denoise_pictures(
             skipped += 1
             continue
         try:
-            scores = _denoise_file(denoiser, path, target, target.relative_to(out), options, (index, count))
-        except InputError as error:
+            scores = _denoise_file(denoisers, path, target, target.relative_to(out), options, (index, count))
+        except (InputError, MemoryError) as error:
             if count == 1:
                 raise
-            failed.append(str(error))
+            failed.append(str(error) if isinstance(error, InputError) else f"{path}: the memory is too small for it")
             continue
         except OSError as error:  # a full disk, most likely: what comes after would fail as well
             stopped = f"{target} cannot be written: {error.strerror or f'is the disk full? ({error})'}"
@@ -98,8 +102,12 @@ def denoise_pictures(
     return failed
 
 
-def _check(denoiser: Denoiser, options: Options) -> None:
-    denoiser.check_level(options.level)
+def _check(denoisers: Sequence[Denoiser], options: Options) -> None:
+    denoiser = denoisers[0]
+    if options.level == "auto":
+        levels.check_auto(denoisers)
+    else:
+        denoiser.check_level(options.level)
     added = 0.0 if options.add_noise is None else options.add_noise
     check_noise(denoiser.about.noise.replace(level=added))  # type: ignore[attr-defined]
     if options.skip_existing and options.overwrite:
@@ -122,26 +130,40 @@ def _range_of_training(denoiser: Denoiser) -> str:
 
 
 def _denoise_file(
-    denoiser: Denoiser, path: Path, target: Path, name: Path, options: Options, place: tuple[int, int]
+    denoisers: Sequence[Denoiser], path: Path, target: Path, name: Path, options: Options, place: tuple[int, int]
 ) -> list[str]:
-    """Writes one result; lines of its scores."""
+    """Writes one result; lines of its noise level and scores."""
+    denoiser = denoisers[0]
     picture = pictures.read(path, options.value_range, options.max_pixels)
     about = denoiser.about
     if options.value_range is None and about.value_range and value_type(picture.pages[0].dtype) == about.value_type:
         picture = pictures.in_range(picture, about.value_range)
     given = pictures.unit_scale(picture)
     clean = _reference(picture, name, options) if options.reference else None
-    if np.mean([page.mean() for page in given]) > 0.5 and not options.invert:
-        print(f"{path} is mostly bright, the model was trained on white on black: try --invert", file=sys.stderr)
     if denoiser.about.channels == 1 and given[0].shape[-1] > 1:
         print(f"{path} is in colour, the denoiser takes grey images: denoised channel by channel", file=sys.stderr)
-    noisy, denoised, beyond = [], [], 0
+    taken, excesses = [], []
     for number, page in enumerate(given):
         index = np.array([place[0] + number * place[1]])  # another draw for each page of each file
-        before, after, outside = _denoise_page(denoiser, page, options, index)
-        noisy.append(before)
-        denoised.append(after)
-        beyond += outside
+        page, excess = _taken_page(denoiser, page, options, index)
+        taken.append(page)
+        excesses.append(excess)
+    scores, level = [], options.level
+    if level == "auto":
+        level = levels.estimate_file(path, taken)
+        denoiser = levels.nearest_denoiser(denoisers, level)
+        scores.append(levels.said(level, denoiser, len(denoisers) > 1))
+    results = [_each_channel(denoiser, page, level if denoiser.takes_level else None) for page in taken]
+    if doubt := _doubt(denoiser, taken, results):
+        bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
+        print(
+            f"{path}: {doubt}{'; if it was trained on white on black, try --invert' if bright else ''}", file=sys.stderr
+        )
+    noisy, denoised = (
+        [_given_page(page, excess, options) for page, excess in zip(pages, excesses, strict=True)]
+        for pages in (taken, results)
+    )
+    beyond = sum(int(np.count_nonzero(excess)) for excess in excesses if excess is not None)
     if beyond:
         print(
             f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, "
@@ -150,22 +172,32 @@ def _denoise_file(
         )
     for note in filter(None, (*picture.notes, pictures.left_as_they_are(picture))):
         print(f"{path}: {note}", file=sys.stderr)
-    scores = _scores(noisy, denoised, clean) if clean else []
+    scores += _scores(noisy, denoised, clean) if clean else []
     if options.compare:
         sides = [_side_by_side(*pair) for pair in zip(noisy, denoised, strict=True)]
         one, several = picture_files.comparisons(target)
         more: dict[str, Any] = {"append_images": sides[1:], "compression": "tiff_adobe_deflate"}
         with atomic(several if sides[1:] else one) as temporary:
             sides[0].save(temporary, save_all=bool(sides[1:]), **more)
-    with atomic(target) as temporary:
-        pictures.write(temporary, picture, denoised)
+    _write(target, picture, denoised)
     return scores
 
 
-def _denoise_page(
+def _write(target: Path, picture: pictures.Picture, pages: list[np.ndarray]) -> None:
+    try:
+        with atomic(target) as temporary:
+            pictures.write(temporary, picture, pages)
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the libraries read some files that they do not write
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{target} cannot be written as the file was: {reason[:200]}") from None
+
+
+def _taken_page(
     denoiser: Denoiser, page: np.ndarray, options: Options, index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """A page as it was, with the noise that is to be added, denoised, and how many values the denoiser cannot take."""
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A page as the denoiser takes it, with the noise that is to be added, and what it cannot take of it."""
     given = 1 - page if options.invert else page
     # No copies where nothing lies beyond: a page of 100 megapixels is 0.4 GB.
     inside = not denoiser.about.noise.clip or (given.min() >= 0 and given.max() <= 1)
@@ -174,11 +206,22 @@ def _denoise_page(
     if options.add_noise is not None:
         noise = check_noise(denoiser.about.noise.replace(level=options.add_noise, clip=True))  # type: ignore[attr-defined]
         taken = np.asarray(noisy_examples(np.clip(taken, 0, 1)[None], noise, index=index))[0]
-    result = _each_channel(denoiser, taken, options.level)
+    return taken, excess
+
+
+def _given_page(page: np.ndarray, excess: np.ndarray | None, options: Options) -> np.ndarray:
+    """A page as it was given again."""
     if excess is not None:  # kept beside what the network sees, so that bright stars and hot spots do not flatten
-        taken, result = taken + excess, result + excess
-    noisy, denoised = (1 - x if options.invert else x for x in (taken, result))
-    return noisy, denoised, 0 if excess is None else int(np.count_nonzero(excess))
+        page = page + excess
+    return 1 - page if options.invert else page
+
+
+def _doubt(denoiser: Denoiser, noisy: Sequence[np.ndarray], denoised: Sequence[np.ndarray]) -> str | None:
+    """The first doubt in some pages; only Gaussian noise can be compared."""
+    if denoiser.about.noise.corruption != "gaussian":
+        return None
+    found = (levels.doubt(noisy[number], denoised[number]) for number in levels.some_pages(len(noisy)))
+    return next((doubt for doubt in found if doubt), None)
 
 
 def _reference(picture: pictures.Picture, name: Path, options: Options) -> list[np.ndarray]:

@@ -141,13 +141,18 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, names, options, sentenc
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     scan = save(tmp_path / "scan.png", DARK)
 
-    def disk_full(path, *args):
-        path.write_bytes(b"half")
-        raise OSError("no space left")
+    for error, sentence in (
+        (OSError("no space left"), r"scan.png cannot be written: is the disk full\? \(no space left\)"),
+        (IndexError("out of\nrange"), "scan.png cannot be written as the file was: out of range"),
+    ):
 
-    monkeypatch.setattr(pictures, "write", disk_full)
-    with pytest.raises(InputError, match=r"scan.png cannot be written: is the disk full\? \(no space left\)"):
-        run(GREY, scan, out=tmp_path / "clean")
+        def fails(path, *args, error=error):
+            path.write_bytes(b"half")
+            raise error
+
+        monkeypatch.setattr(pictures, "write", fails)
+        with pytest.raises(InputError, match=sentence):
+            run(Identity(), scan, out=tmp_path / "clean")
     assert not list((tmp_path / "clean").iterdir())
 
 
