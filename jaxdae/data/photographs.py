@@ -7,7 +7,6 @@ Without those for which the libraries state no licence (moon, page, motorcycle) 
 from importlib import resources
 
 import numpy as np
-from PIL import Image
 
 from jaxdae.data.folder import Found, Stored
 from jaxdae.errors import InputError
@@ -51,6 +50,8 @@ def read_photographs() -> Found:
 
 
 def _read(name: str, package: str) -> Stored:
+    from PIL import Image
+
     with (resources.files(package) / name).open("rb") as file, Image.open(file) as image:
         shown = image.reduce(2) if name in HALVED else image
         values = np.asarray(shown.convert("L" if shown.mode == "L" else "RGB"))
