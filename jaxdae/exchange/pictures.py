@@ -63,7 +63,7 @@ def denoise_pictures(
         InputError: an option or the only picture cannot be used; before anything is written.
     """
     targets = picture_files.find(inputs, out, existing=options.skip_existing or options.overwrite)
-    denoisers = [denoisers] if isinstance(denoisers, Denoiser) else denoisers
+    denoisers = denoisers if isinstance(denoisers, Sequence) else [denoisers]
     _check(denoisers, options)
     passed_over = picture_files.passed_over(inputs, out)
     if passed_over:
@@ -132,7 +132,8 @@ def _denoise_file(
         level = levels.estimate_file(path, taken)
         denoiser = levels.nearest_denoiser(denoisers, level)
         scores.append(levels.said(level, denoiser, len(denoisers) > 1))
-    results = [_each_channel(denoiser, page, level if denoiser.takes_level else None) for page in taken]
+    told = level if len(denoisers) == 1 else None
+    results = [_each_channel(denoiser, page, told) for page in taken]
     if doubt := _doubt(denoiser, taken, results):
         print(f"{path}: {doubt}", file=sys.stderr)
     noisy, denoised = (
