@@ -29,7 +29,7 @@ LEAST_LEVEL = 0.5 / 255
 """Less is no noise, or rounding to 8 bits."""
 LEAST_BLACK = 150
 """Pixels of flat black areas, and `BLACK_SHARE` of all, that make an estimate by these."""
-BLACK_SHARE = 0.1
+BLACK_SHARE = 0.25
 WHITEST = 1.15
 """Median over least eigenvalue, above which the noise is correlated (white noise on photographs: at most 1.1)."""
 IMPULSES = 0.02
