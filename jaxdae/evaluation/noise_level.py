@@ -28,7 +28,7 @@ LEAST_SIDE = 16
 LEAST_LEVEL = 0.5 / 255
 """Less is no noise, or rounding to 8 bits."""
 LEAST_BLACK = 150
-"""Pixels of flat black areas, and their shares of all, that make an estimate by these, the lower one where texture makes none."""
+"""Pixels of flat black areas, and their shares of all, that make an estimate; the lower where texture makes none."""
 BLACK_SHARE, LEAST_BLACK_SHARE = 0.25, 0.1
 WHITEST = 1.15
 """Median over least eigenvalue, above which the noise is correlated (white noise on photographs: at most 1.1)."""
