@@ -103,7 +103,7 @@ class Graph(nn.Module):
             inputs = [values[name] for name in node.inputs]
             if node.weights not in parameters:
                 shapes = kind.shapes(settings, inputs[0].shape)
-                parameters[node.weights] = self.param(node.weights, _zeros, shapes)
+                parameters[node.weights] = jax.tree.map(jnp.asarray, self.param(node.weights, _zeros, shapes))
             activation = settings.get("activation", ("linear",))
             values[node.name] = activate(kind.apply(settings, parameters[node.weights], *inputs), *activation)
         last = as_node(self.layers[-1]).name
