@@ -3,6 +3,7 @@
 tests/golden/make_keras_files.py says how the files were made.
 """
 
+import io
 import json
 import os
 import shutil
@@ -373,3 +374,26 @@ def test_an_imported_network_is_trained_further(tmp_path, capsys):
     assert status == 0, err
     assert "with a fresh optimizer" in out and "assumed" in out
     refused(capsys, "none of jaxdae's own networks", "resume", FOLDER / "nested.keras", *words)
+
+
+def as_keras_2_13(name, path, separator):
+    """An archive whose weights are named as Keras 2.12 to 2.15 does: each layer that has some is counted twice."""
+    with zipfile.ZipFile(FOLDER / name) as old, zipfile.ZipFile(path, "w") as new:
+        weights, moved = h5py.File(io.BytesIO(old.read("model.weights.h5"))), io.BytesIO()
+        with h5py.File(moved, "w") as file:
+            for key, group in weights["layers"].items():
+                stem, number = (key, 0) if key == "conv2d" else key.rsplit("_", 1) if "conv2d" in key else ("", 0)
+                for i, values in group["vars"].items() if stem else ():
+                    counted = f"conv2d_{2 * int(number)}" if int(number) else "conv2d"
+                    file[separator.join(["_layer_checkpoint_dependencies", counted, "vars", i])] = values[()]
+        new.writestr("metadata.json", old.read("metadata.json"))
+        new.writestr("config.json", old.read("config.json"))
+        new.writestr("model.weights.h5", moved.getvalue())
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_archives_of_keras_2_are_read_those_of_windows_too(tmp_path, separator):
+    as_keras_2_13("classic.keras", tmp_path / "old.keras", separator)
+    again, expected = (read_keras(path).denoiser for path in (tmp_path / "old.keras", FOLDER / "classic.keras"))
+    assert again.module == expected.module
+    jax.tree.map(np.testing.assert_array_equal, again.params, expected.params)
