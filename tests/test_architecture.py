@@ -36,7 +36,18 @@ SHELL = (
     "data.datasets",
 )
 """Only these may import what the core does without."""
-HEAVY = {"matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm"}
+HEAVY = {
+    "matplotlib",
+    "orbax",
+    "tensorflow_datasets",
+    "PIL",
+    "tifffile",
+    "imagecodecs",
+    "netpbmfile",
+    "rich",
+    "tqdm",
+    "h5py",
+}
 
 
 def name_of(path):

@@ -181,8 +181,8 @@ def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str,
     """Of a top layer all trainable weights come first, those of its nested layers in their order, then the others."""
     known, found = set(_texts(file.root, "layer_names")), dict[tuple[str, ...], list[Any]]()
     for top in layers:
-        leaves = list(_leaves(top, ()))
-        slots = [(path, role, i) for trained in (True, False) for path, leaf in leaves
+        inner = list(leaves(top, ()))
+        slots = [(path, role, i) for trained in (True, False) for path, leaf in inner
                  for i, role in enumerate(leaf.weights) if (i < leaf.trained) == trained]  # fmt: skip
         if not slots:
             continue
@@ -194,7 +194,7 @@ def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str,
             raise InputError(
                 f"layer {top.name} ({top.class_name}) has {len(names)} weights in the file, not {len(slots)}"
             )
-        for path, leaf in leaves:
+        for path, leaf in inner:
             if leaf.weights:
                 found[path] = [None] * len(leaf.weights)
         for (path, role, i), name in zip(slots, names, strict=True):
@@ -208,12 +208,13 @@ def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str,
 ROLES = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "alpha"}
 
 
-def _leaves(layer: Layer, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Layer]]:
+def leaves(layer: Layer, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Layer]]:
+    """The layers that are no models, with the names on their paths."""
     path = (*path, layer.name)
     if layer.layers is None:
         yield path, layer
     for inner in layer.layers or ():
-        yield from _leaves(inner, path)
+        yield from leaves(inner, path)
 
 
 class _Tree(NamedTuple):
@@ -246,7 +247,7 @@ def _tree(root: h5py.Group) -> _Tree:
 def _tree_weights(
     tree: _Tree, layers: Sequence[Layer], path: tuple[str, ...], inside: str
 ) -> dict[tuple[str, ...], list[Any]]:
-    weighty = [layer for layer in layers if any(leaf.weights for _, leaf in _leaves(layer, ()))]
+    weighty = [layer for layer in layers if any(leaf.weights for _, leaf in leaves(layer, ()))]
     if not weighty:
         return {}
     container = next((f"{inside}{name}/" for name in CONTAINERS if tree.below(f"{inside}{name}/")), None)
