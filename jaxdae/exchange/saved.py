@@ -99,7 +99,10 @@ def load_saved(path: Path) -> Denoiser:
         about = About(check_noise(components.make(Noise, noise)), **components.with_tuples(fields))
         wanted = jax.eval_shape(lambda: initialize(jax.random.key(0), module, about.channels))
         params = {name: x.astype(np.float32) for name, x in load_file(path / WEIGHTS).items()}
-    except (SafetensorError, OSError, TypeError, KeyError, AttributeError) as error:
+    except InputError:
+        raise
+    except (SafetensorError, OSError, TypeError, KeyError, AttributeError, ValueError, ArithmeticError, IndexError,
+            AssertionError) as error:  # fmt: skip
         raise InputError(f"{path} holds no denoiser that can be read ({type(error).__name__}: {error})") from None
     for name, leaf in flatten_dict(wanted, sep="/").items():
         if name not in params or params[name].shape != leaf.shape:

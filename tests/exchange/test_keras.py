@@ -114,6 +114,19 @@ def test_an_imported_graph_is_saved_and_loaded(tmp_path, expected):
     assert {"encoder.conv2d", "decoder.shared"} <= set(again.layers(noisy))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"conv"', '"convolve"'), ('"input"', '"nothing"'), ("[3, 3]", "[-3, 3]"), ("[2, 2]", "[0, 0]")]
+)
+def test_a_saved_graph_that_was_changed_is_refused(tmp_path, old, new):
+    path = jaxdae.exchange.save_denoiser(read_keras(FOLDER / "strided.keras").denoiser, tmp_path / "mine")
+    text = json.dumps(json.loads((path / "denoiser.json").read_text()))
+    changed = text.replace(old, new)
+    assert changed != text
+    (path / "denoiser.json").write_text(changed)
+    with pytest.raises(InputError, match="holds no denoiser that can be read|does not fit"):
+        jaxdae.load_denoiser(path)
+
+
 @pytest.mark.slow
 def test_the_command_imports_evaluates_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
