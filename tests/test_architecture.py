@@ -33,7 +33,10 @@ SHELL = (
     "data.datasets",
 )
 """Only these may import what the core does without."""
-HEAVY = {"matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "rich", "tqdm"}
+HEAVY = {
+    "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "rich", "tqdm", "safetensors", "onnx",
+    "tensorboardX", "wandb",
+}  # fmt: skip
 
 
 def name_of(path):
