@@ -1,6 +1,7 @@
 """Options are generated from what the components declare; words on the command line become members."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,7 +120,7 @@ def test_presets():
 
 def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(train.options, "load", lambda name, **_: calls.append(name))
+    monkeypatch.setattr(train.options, "load", lambda name, **_: calls.append(name) or SimpleNamespace(notes=()))
     monkeypatch.setattr(train.runs, "train", lambda *args, **kwargs: calls.append((args, kwargs)))
     monkeypatch.setattr(train, "report_run", lambda *_: 0)
     assert train.run(["--preset", "classic", "--out", str(tmp_path), "--no-progress"]) == 0
@@ -127,7 +128,8 @@ def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path)
     mnist, (((member,), _), classic), digits, (((redrawn,), _), changed) = calls
     assert (mnist, digits) == ("mnist", "digits")
     assert member == jaxdae.training.check_member(PRESETS["classic"].member) and member.noise.redraw is False
-    assert classic == {"out": tmp_path, "overwrite": False, "progress": False, "epochs": 100, "batch_size": 128}
+    wanted = {"out": tmp_path, "overwrite": False, "progress": False, "epochs": 100, "batch_size": 128}
+    assert classic == wanted | {"log": (), "log_pictures": 1}
     assert redrawn.noise.redraw is True
     assert (changed["epochs"], changed["batch_size"], changed["keep"]) == (2, 128, 1)
 
