@@ -13,6 +13,8 @@ from _tables import Scores, one_seed
 
 import jaxdae
 from jaxdae import metrics, rng
+from jaxdae.data import Data
+from jaxdae.data.patches import fixed_crops
 from jaxdae.data.source import to_unit
 from jaxdae.noise import check_noise, corrupt_batch
 
@@ -27,25 +29,36 @@ def require_installed(names: Sequence[str]) -> None:
         _filters.require_installed(name)
 
 
-def image_counts(data: jaxdae.ImageData) -> list[int]:
+def usable(names: Sequence[str], data: Data) -> list[str]:
+    """The baselines that the data allows, and a sentence on the one that it does not.
+
+    Linear MMSE is a matrix of all pixels by all pixels, fitted on whole images beyond the tuning ones.
+    """
+    if isinstance(data, jaxdae.ImageData) or (data.whole and len(data.train) > _filters.TUNING_IMAGES):
+        return list(names)
+    if "linear_mmse" in names:
+        print(f"linear_mmse is left out: it is fitted on more than {_filters.TUNING_IMAGES} whole pictures")
+    return [name for name in names if name != "linear_mmse"]
+
+
+def image_counts(data: Data) -> list[int]:
     """The numbers of first test images for statistics: as many as for the baselines, and all."""
     return sorted({min(TEST_IMAGES, len(data.test)), len(data.test)})
 
 
-def baseline_scores(
-    names: Sequence[str], data: jaxdae.ImageData, tests: Sequence[jaxdae.Noise]
-) -> list[dict[str, Scores]]:
+def baseline_scores(names: Sequence[str], data: Data, tests: Sequence[jaxdae.Noise]) -> list[dict[str, Scores]]:
     """For every test noise, the scores of every baseline, raw and calibrated.
 
     Each is tuned on training images with that noise. The identity has no rows here.
     """
     os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, one for every core
-    clean, test_images = data.train.astype(np.float32) / 255, data.test[:TEST_IMAGES].astype(np.float32) / 255
+    train = training_images(data)
+    clean, test_images = (np.asarray(to_unit(images)) for images in (train, data.test[:TEST_IMAGES]))
     context = multiprocessing.get_context("spawn")  # JAX does not survive a fork
     found = []
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
         for noise in tests:
-            train_noisy = np.asarray(training_noise(noise, data.train))
+            train_noisy = np.asarray(training_noise(noise, train))
             test_noisy = np.asarray(jaxdae.noisy_examples(data.test[:TEST_IMAGES], noise))
             futures = [
                 pool.submit(_measure, name, _share(name, clean), _share(name, train_noisy), test_noisy, test_images)
@@ -56,8 +69,16 @@ def baseline_scores(
     return found
 
 
+def training_images(data: Data) -> np.ndarray:
+    """What baselines are tuned and fitted on: the training images, of own pictures fixed crops of them."""
+    if isinstance(data, jaxdae.ImageData):
+        return data.train
+    crops = fixed_crops(data.train, *data.image[:2])
+    return np.clip(crops, 0, 1) if data.beyond else crops
+
+
 def training_noise(noise: jaxdae.Noise, images: np.ndarray) -> jax.Array:
-    """8-bit training images made noisy once, with the draws of seed 0.
+    """Training images made noisy once, with the draws of seed 0.
 
     Raises:
         InputError: the noise is not allowed.

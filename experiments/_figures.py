@@ -225,6 +225,21 @@ def strip(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
     return figure
 
 
+def crops(rows: Mapping[str, np.ndarray], titles: Sequence[str]) -> Figure:
+    """Pictures side by side: rows of (picture, height, width) images, 0..255."""
+    height, width = next(iter(rows.values())).shape[1:]
+    figure = Figure(figsize=(2.6 * len(titles), 2.7 * len(rows) * height / width), layout="constrained")
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for line, (name, images) in zip(grid, rows.items(), strict=True):
+        for axes, image in zip(line, images, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axes.set(xticks=[], yticks=[])
+        line[0].set_ylabel(name)
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, loc="left", fontsize="medium")
+    return figure
+
+
 def spelled(corruption: str) -> str:
     """The name of a corruption, for an axis or a title."""
     return corruption.replace("_and_", " & ")

@@ -12,6 +12,8 @@ import numpy as np
 import tyro
 
 import jaxdae
+from jaxdae.data import Data
+from jaxdae.data.own import is_own
 from jaxdae.devices import cores_as_devices
 from jaxdae.runs import folder
 
@@ -35,6 +37,43 @@ class Options:
     def load(self) -> jaxdae.ImageData:
         """The images."""
         return jaxdae.load(self.dataset, manual_dir=self.manual_dir)
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnOptions(Options):
+    """The options of scripts that take pictures of one's own too."""
+
+    dataset: str = "mnist"
+    """Dataset: a name, or a folder of pictures (or one file of several)."""
+    patch: int | None = None
+    """Of own pictures: side of the patches (64)."""
+    augment: bool = False
+    """Of own pictures: flip and turn the patches."""
+    colour: str | None = None
+    """Of own pictures: convert all to grey or rgb."""
+    held_out: float | None = None
+    """Of own pictures: fraction that is measured and not trained on (0.1)."""
+    range: tuple[float, float] | None = None
+    """Of own pictures: the stored values of black and white."""
+
+    @property
+    def own(self) -> bool:
+        """Whether the dataset is pictures of one's own."""
+        return is_own(self.dataset)
+
+    def load_any(self) -> Data:
+        """The images; InputError for an option that a named dataset has not."""
+        chosen: dict[str, Any] = {"patch": self.patch, "augment": self.augment or None, "colour": self.colour,
+                  "held_out": self.held_out, "value_range": self.range}  # fmt: skip
+        given = {name: value for name, value in chosen.items() if value is not None}
+        if self.own:
+            data = jaxdae.read_own(self.dataset, **given)
+            print(*data.notes, sep="\n")
+            return data
+        if given:
+            name = next(iter(given)).removeprefix("value_").replace("_", "-")
+            raise jaxdae.InputError(f"--{name} is for pictures of your own, not for {self.dataset}; leave it out")
+        return self.load()
 
 
 def run_script(
@@ -62,7 +101,7 @@ class Training(NamedTuple):
 
     members: tuple[jaxdae.Member, ...]
     """Canonical, as `grid` makes them."""
-    data: jaxdae.ImageData
+    data: Data
     path: Path
     """The run folder."""
     epochs: int
@@ -118,10 +157,16 @@ def member_indices(members: Sequence[jaxdae.Member], name: Callable[[jaxdae.Memb
 
 
 def save_strip(out: Path, images: dict[str, Any], **arrays: Any) -> None:
-    """Keeps images of figures: grey ones or lists of them on the [0, 1] scale, as 8-bit; other arrays as they are."""
-    stored = {name: np.round(255 * np.stack(batches)[..., 0]).astype(np.uint8) for name, batches in images.items()}
+    """Keeps images of figures: lists of them on the [0, 1] scale, as 8-bit; other arrays as they are."""
+    stored = {name: as_shown(np.stack(batches)) for name, batches in images.items()}
     out.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(out / STRIP, **(stored | arrays))
+
+
+def as_shown(images: np.ndarray) -> np.ndarray:
+    """Images on the [0, 1] scale as 8-bit ones, clamped; grey ones without their channel."""
+    shown = np.round(255 * np.clip(images, 0, 1)).astype(np.uint8)
+    return shown[..., 0] if shown.shape[-1] == 1 else shown
 
 
 def load_strip(out: Path) -> dict[str, np.ndarray]:

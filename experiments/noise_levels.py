@@ -3,10 +3,12 @@
     python experiments/noise_levels.py                                          # MNIST
     python experiments/noise_levels.py --dataset digits --seeds 0 1 --epochs 20 --levels 0.25 0.5 1.0 \
         --test-levels 0.25 0.5 1.0 --baselines identity gaussian linear_mmse    # a quick try
+    python experiments/noise_levels.py --dataset photos/ --patch 64 --out results/photos --run runs/photos
 
 Trains specialists (one level each) and a generalist (blind: a range of levels) with several seeds as one run, resumed
 if it was stopped; selects each one's best epoch by its validation loss on held-out training images; and measures each
-at every test level on the same noisy test images, beside classical baselines. Writes results/noise_levels/.
+at every test level on the same noisy test images, beside classical baselines. Writes results/noise_levels/. Of one's
+own pictures the last epoch counts: those that are held out are measured, and may not choose it.
 """
 
 import dataclasses
@@ -25,11 +27,13 @@ from _tables import Row, pick
 
 import jaxdae
 from jaxdae import evaluation
+from jaxdae.data import Data
+from jaxdae.data.source import to_unit
 from jaxdae.noise import check_noise, format_level, level_range
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(shell.Options):
+class Options(shell.OwnOptions):
     """Settings of the experiment."""
 
     levels: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -53,18 +57,18 @@ class Options(shell.Options):
 def experiment(options: Options) -> None:
     """Trains, measures and writes the table."""
     check(options)
-    data = options.load()
-    preset, holdout = jaxdae.PRESETS["fast"], len(data.train) // 6
+    data = options.load_any()
+    preset, holdout = jaxdae.PRESETS["fast"], 0 if options.own else len(data.train) // 6
     members = jaxdae.grid(preset.member, {"noise.level": [*options.levels, options.generalist], "seed": options.seeds})
     training = shell.Training(members, data, options.run, options.epochs, preset.batch_size, holdout)
     [run] = shell.train_or_resume([training])
     measured_since = time.perf_counter()
-    denoisers = run.select(weights="best")
+    denoisers = run.select(weights="last" if options.own else "best")
     trained = shell.member_indices(run.members, lambda member: format_level(member.noise.level))
     rows = rows_of_tests(options, trained, denoisers, data)
     tables.write_table(options.out, tables.make_table("noise_levels", rows))
     save_strip(options, [denoisers[of[0]] for of in trained.values()], data)
-    duration = report.duration(report.training_seconds(run, len(data.train) - holdout), measured_since)
+    duration = report.duration(report.training_seconds(run, data.sources(holdout)[0].examples), measured_since)
     report.write_about(
         options.out,
         report.provenance(duration, report.model_seeds(options.seeds)),
@@ -72,8 +76,9 @@ def experiment(options: Options) -> None:
         seeds=options.seeds,
         generalist=options.generalist,
         holdout=holdout,
+        own=options.own,
         reference=report.reference_scores(denoisers[trained["0.5"][0]], data)
-        if options.dataset == "mnist" and 0.5 in options.levels
+        if isinstance(data, jaxdae.ImageData) and data.name == "mnist" and 0.5 in options.levels
         else None,
     )
 
@@ -93,13 +98,13 @@ def check(options: Options) -> None:
 
 
 def rows_of_tests(
-    options: Options, trained: dict[str, list[int]], denoisers: list[jaxdae.Denoiser], data: jaxdae.ImageData
+    options: Options, trained: dict[str, list[int]], denoisers: list[jaxdae.Denoiser], data: Data
 ) -> list[Row]:
     """Every denoiser at every test level, the generalist's differences to the specialists, and the baselines."""
     counts, generalist = classical.image_counts(data), list(trained)[-1]
     noises = [jaxdae.Noise(level=level) for level in options.test_levels]
-    scores, identity = evaluation.measure(denoisers, data.test, noises[0], options.test_levels)
-    baselines = classical.baseline_scores(options.baselines, data, noises)
+    scores, identity = evaluation.measure(denoisers, data.test, noises[0], options.test_levels, noisy=data.noisy_test)
+    baselines = classical.baseline_scores(classical.usable(options.baselines, data), data, noises)
     rows: list[Row] = []
     for i, level in enumerate(options.test_levels):
         by_model = tables.by_model(scores, i, trained)
@@ -116,7 +121,7 @@ def rows_of_tests(
     return rows
 
 
-def save_strip(options: Options, denoisers: list[jaxdae.Denoiser], data: jaxdae.ImageData, digits: int = 2) -> None:
+def save_strip(options: Options, denoisers: list[jaxdae.Denoiser], data: Data, digits: int = 2) -> None:
     """Keeps the images of the strip, denoised by each level's specialist and by the generalist, of the first seed."""
     *specialists, generalist = denoisers
     clean = data.test[:digits]
@@ -126,7 +131,9 @@ def save_strip(options: Options, denoisers: list[jaxdae.Denoiser], data: jaxdae.
         "specialist": [denoiser(images) for denoiser, images in zip(specialists, noisy, strict=True)],
         "generalist": [generalist(images) for images in noisy],
     }
-    shell.save_strip(options.out, images, clean=clean[..., 0], levels=np.array(options.levels))
+    shell.save_strip(
+        options.out, images, clean=shell.as_shown(np.asarray(to_unit(clean))), levels=np.array(options.levels)
+    )
 
 
 def publish(options: Options) -> None:

@@ -8,7 +8,10 @@ from . import rng as rng
 from . import training as training
 from .data import ImageData as ImageData
 from .data import load as load
+from .data import read_own as read_own
 from .errors import InputError as InputError
+from .evaluation import Estimate as Estimate
+from .evaluation import estimate_noise_level as estimate_noise_level
 from .evaluation import evaluate as evaluate
 from .exchange import load_denoiser as load_denoiser
 from .models.autoencoder import ConvAutoencoder as ConvAutoencoder

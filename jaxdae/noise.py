@@ -156,7 +156,12 @@ EACH = Draws(None, None, 0)  # type: ignore[arg-type]
 
 
 def noisy_examples(
-    images: RawImages, noise: Noise, *, seed: int = 0, index: Int[Array | np.ndarray, "example"] | None = None
+    images: RawImages,
+    noise: Noise,
+    *,
+    seed: int = 0,
+    index: Int[Array | np.ndarray, "example"] | None = None,
+    beyond: bool = False,
 ) -> Float[Array, "example height width channel"]:
     """The noisy images of the evaluation: the very ones that `evaluation.measure` measures.
 
@@ -165,13 +170,15 @@ def noisy_examples(
         noise: the corruption, level (of a range, each image's own draw) and clipping.
         seed: of the evaluation's noise.
         index: the positions of the images in their dataset; by default the first ones.
+        beyond: floats may lie beyond [0, 1], as those of a measured value range do.
 
     Returns:
         The noisy images; beyond [0, 1] only if `noise.clip` is False. InputError if the noise, or the type or range of
         the images, is not allowed.
     """
     noise = check_noise(noise)
-    require_unit_range(images)
+    if not beyond:
+        require_unit_range(images)
     with rng.pinned():
         positions = jnp.arange(images.shape[0]) if index is None else jnp.asarray(index)
         return corrupt_batch(noise, Draws(jnp.uint32(seed), jnp.uint32(rng.EVALUATION), positions), to_unit(images))[0]

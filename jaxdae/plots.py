@@ -25,10 +25,12 @@ def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:
     return _image_rows([noisy], [""], columns, row_height=2.0)
 
 
-def noisy_denoised_clean(noisy: Images, denoised: Images, clean: Images | None = None, *, columns: int = 10) -> Figure:
-    """Its second figure: noisy images over denoised ones, and the clean ones below if they are known."""
+def noisy_denoised_clean(
+    noisy: Images, denoised: Images, clean: Images | None = None, *, columns: int = 10, third: str = "clean"
+) -> Figure:
+    """Its second figure: noisy images over denoised ones, and the clean (or `third`) ones below if they are known."""
     rows = [noisy, denoised] if clean is None else [noisy, denoised, clean]
-    return _image_rows(rows, ["noisy", "denoised", "clean"], columns, row_height=2.0)
+    return _image_rows(rows, ["noisy", "denoised", third], columns, row_height=2.0)
 
 
 def loss_curves(

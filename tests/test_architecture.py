@@ -29,13 +29,15 @@ SHELL = (
     "data.pictures",
     "data.picture_files",
     "data.tiff",
-    "data.png16",
+    "data.png",
+    "data.pillow",
+    "data.netpbm",
     "data.datasets",
 )
 """Only these may import what the core does without."""
 HEAVY = {
-    "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "rich", "tqdm", "safetensors", "onnx",
-    "tensorboardX", "wandb",
+    "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm",
+    "safetensors", "onnx", "tensorboardX", "wandb",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
     "benchmark", "classic", "corruptions", "fast_preset", "field_files", "fixed_or_fresh", "formulations", "models",
-    "models_speed", "noise_levels", "scaling",
+    "models_speed", "noise_level_estimates", "noise_levels", "scaling",
 )  # fmt: skip
 
 
@@ -283,3 +283,32 @@ def test_formulations_that_are_compared_compute_the_same(layer):
         first, *others = (np.float64(jax.jit(f)(*operands[operation])) for f in choices.values())
         for other in others:
             assert np.linalg.norm(other - first) < 3e-6 * np.linalg.norm(first), operation
+
+
+def test_noise_levels_takes_pictures_of_ones_own_in_colour(tmp_path, monkeypatch):
+    import noise_levels
+
+    np.save(tmp_path / "colour.npy", np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
+    monkeypatch.setattr(sys, "argv", [str(EXPERIMENTS / "noise_levels.py")])
+    options = noise_levels.Options(
+        dataset=str(tmp_path / "colour.npy"), levels=(0.2, 0.5), seeds=(0,), epochs=1, test_levels=(0.2, 0.5),
+        baselines=("identity", "linear_mmse"), run=tmp_path / "run", out=tmp_path / "out", held_out=0.3,
+    )  # fmt: skip
+    noise_levels.experiment(options)
+    noise_levels.publish(options)
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "fixed crops of the pictures that were held out" in text and "digits" not in text
+    table = tables.read_table(tmp_path / "out", "noise_levels")
+    run, data = jaxdae.load_run(tmp_path / "run"), options.load_any()
+    assert set(table["images"]) == {3} and "linear_mmse" not in set(table["model"])
+    expected = jaxdae.evaluate(run.select([0]), data.test, [0.2])[1]["psnr"]
+    found = tables.pick(table, model="0.2", metric="psnr", seed=None, test_level=0.2)["mean"].item()
+    assert found == pytest.approx(expected, abs=1e-3), "of the last epoch"
+    assert shell.load_strip(tmp_path / "out")["noisy"].shape == (2, 2, 16, 16, 3)
+
+
+def test_options_of_own_pictures_are_refused_for_a_named_dataset():
+    import noise_levels
+
+    with pytest.raises(jaxdae.InputError, match="--range is for pictures of your own, not for digits; leave it out"):
+        noise_levels.Options(dataset="digits", range=(0, 9)).load_any()

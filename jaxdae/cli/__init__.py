@@ -23,7 +23,8 @@ jaxdae trains denoisers and compares them across noise levels, models and object
   jaxdae evaluate runs/classic        BCE, MSE, PSNR and SSIM of its members
   jaxdae plot runs/classic            draw its figures
   jaxdae denoise scan.png --out clean/
-                                      denoise pictures with the packaged denoiser
+                                      denoise pictures with the packaged denoiser that fits them
+  jaxdae models                       the packaged denoisers: data, licence, numbers, limits
   jaxdae export runs/classic --to onnx --out model.onnx
                                       the denoiser for other programs: ONNX, StableHLO, safetensors
   jaxdae noisy-set --dataset mnist --out noisy.npz
@@ -33,7 +34,7 @@ jaxdae trains denoisers and compares them across noise levels, models and object
 `jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
 folder; `jaxdae --no-cache VERB` does without."""
 
-VERBS = ("train", "resume", "evaluate", "plot", "denoise", "export", "noisy-set", "check")
+VERBS = ("train", "resume", "evaluate", "plot", "denoise", "models", "export", "noisy-set", "check")
 
 
 def main(argv: Sequence[str]) -> int:

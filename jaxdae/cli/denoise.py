@@ -1,16 +1,22 @@
 """`jaxdae denoise`: picture files."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxdae import runs
 from jaxdae.cli import options
 from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
+from jaxdae.exchange.packaged import PACKAGED, folder_of
 from jaxdae.exchange.pictures import Options, denoise_pictures
+from jaxdae.exchange.saved import is_saved
+from jaxdae.models.denoiser import Denoiser
+from jaxdae.training import Member
 
-DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PGM, PPM).
+DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM).
 
 Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1).
 No noise is added unless you ask for it."""
@@ -22,10 +28,16 @@ def run(words: Sequence[str]) -> int:
     add = parser.add_argument
     add("pictures", type=Path, nargs="+", help="files and folders")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    from_run = "the run, or folder of a saved denoiser, to use (default: the packaged denoiser of MNIST digits)"
+    from_run = "run, folder of a saved denoiser, or name of a packaged one (default: the packaged one that fits)"
     add("--run", type=Path, metavar="RUN", help=from_run)
     add("--invert", action="store_true", help="denoise the negative: for dark writing on a bright ground")
-    add("--noise-level", type=float, metavar="LEVEL", help="of the pictures, for a denoiser that takes it")
+    add(
+        "--noise-level",
+        type=_level,
+        metavar="LEVEL|auto",
+        help="of the pictures, for a denoiser that takes it (default: auto, estimated for each file); auto with a run "
+        "that has a member for each level and no --member: the nearest",
+    )
     add("--add-noise", type=float, metavar="LEVEL", help="add noise first, to see the denoiser at work")
     add(
         "--range",
@@ -34,7 +46,11 @@ def run(words: Sequence[str]) -> int:
         metavar=("LOW", "HIGH"),
         help="stored values of black and white (default: those of 8 bits, else measured over the whole file)",
     )
-    add("--compare", action="store_true", help="also write noisy | denoised side by side, as NAME.compare.png")
+    add(
+        "--compare",
+        action="store_true",
+        help="also write noisy | denoised side by side, as NAME.compare.png (several pages: .tif)",
+    )
     add(
         "--reference", type=Path, metavar="CLEAN", help="clean picture, or folder with equal names: print PSNR and SSIM"
     )
@@ -46,22 +62,56 @@ def run(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     if not arguments.run and (arguments.member is not None or arguments.weights != "last"):
         raise InputError("--member and --weights choose a denoiser of a run; name the run with --run")
-    if arguments.run:
-        denoiser = options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]
-    else:
-        denoiser = load_denoiser("digits")
+    auto = arguments.noise_level == "auto"
+    denoisers = _denoisers(arguments, auto)
     level, added = (
-        given and options.on_unit_scale([given], arguments.noise_scale, [denoiser.about.noise.corruption])[0]
-        for given in (arguments.noise_level, arguments.add_noise)
+        given and options.on_unit_scale([given], arguments.noise_scale, [denoisers[0].about.noise.corruption])[0]
+        for given in (None if auto else arguments.noise_level, arguments.add_noise)
     )
-    if level is None and denoiser.takes_level:
-        level = added
+    if level is None and not auto and denoisers[0].takes_level:
+        level = "auto" if added is None else added
     how = Options(
-        level=level, invert=arguments.invert, add_noise=added, value_range=arguments.range and tuple(arguments.range),
+        level="auto" if auto else level, invert=arguments.invert, add_noise=added,
+        value_range=arguments.range and tuple(arguments.range),
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
-        compare=arguments.compare, reference=arguments.reference,
+        compare=arguments.compare, reference=arguments.reference, fit=not arguments.run,
     )  # fmt: skip
-    failed = options.print_lines(denoise_pictures(denoiser, arguments.pictures, arguments.out, how))
+    try:
+        failed = options.print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))
+    except KeyboardInterrupt:
+        print("\nstopped; the same call with --skip-existing continues", file=sys.stderr)
+        return 130
     if failed:
-        print(f"{len(failed)} pictures could not be denoised:", *failed, sep="\n  ", file=sys.stderr)
+        print(f"{len(failed)} {'pictures' if failed[1:] else 'picture'} could not be denoised:", *failed, sep="\n  ",
+              file=sys.stderr)  # fmt: skip
     return 1 if failed else 0
+
+
+def _level(word: str) -> float | str:
+    if word == "auto":
+        return word
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is neither a number nor auto") from None
+
+
+def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
+    """The denoiser that was chosen, or those of which each picture's noise level chooses."""
+    if not arguments.run:
+        return [load_denoiser(name) for name in PACKAGED]
+    if is_saved(folder_of(arguments.run)):
+        return [options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]]
+    trained = runs.load_run(arguments.run)
+    first = trained.index(arguments.member)
+    if auto and arguments.member is None and not trained.select([first])[0].takes_level:
+        found = [i for i, member in enumerate(trained.members) if _is_specific(member)]
+        if len({trained.members[i].noise.level for i in found}) > 1:
+            return trained.select(found, arguments.weights)
+    return trained.select([first], arguments.weights)
+
+
+def _is_specific(member: Member) -> bool:
+    """Whether a member has one level of Gaussian noise, and is not told it."""
+    low, high = member.noise.level
+    return low == high and member.noise.corruption == "gaussian" and not getattr(member.model, "level_input", False)

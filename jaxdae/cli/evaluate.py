@@ -33,6 +33,7 @@ def run(words: Sequence[str]) -> int:
     rows = evaluation.evaluate(
         denoisers, data.test, levels,
         corruption=arguments.test_corruption, members=members, noisy=data.noisy_test,
+        noisy_target=data.pairs == "noisy",
         seed=trained.loop.evaluation_seed,
     )  # fmt: skip
     if arguments.json:

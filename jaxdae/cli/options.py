@@ -88,7 +88,7 @@ def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tu
     """The run that was named, and its images; if they may be missing and their folder is gone, None."""
     run = runs.load_run(arguments.run)
     source = run.config.source
-    if without_data and "patch" in source and not Path(source["dataset"]).exists():
+    if without_data and "patch" in source and not own.is_here(source):
         return run, None
     data = load_data(arguments, source)
     folder.check_source(arguments.run, source, data)
@@ -98,11 +98,16 @@ def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tu
 def add_own_options(parser: Parser) -> None:
     """How pictures of one's own are read."""
     add = parser.add_argument_group("training on pictures of your own (--dataset FOLDER)").add_argument
-    add("--target", metavar="FOLDER", help="the clean pictures, if those of --dataset are noisy: pairs by equal names")
+    add("--target", metavar="FOLDER|next", help="if the pictures of --dataset are noisy, their targets by equal names: "
+        "clean, or with --objectives noise2noise other noisy ones; next: each frame's next one")  # fmt: skip
     add("--patch", type=int, metavar="N", help="side of the patches, for pictures of unequal sizes or larger ones "
         f"(default: {own.PATCH})")  # fmt: skip
     add("--augment", action="store_true", default=None, help="flip and turn the patches")
+    add("--coverage", type=int, metavar="N", help="how many times the patches of an epoch cover the area of the "
+        "pictures (default: 1)")  # fmt: skip
     add("--colour", metavar="grey|rgb", help="convert all pictures (default: as they are)")
+    add("--range", dest="value_range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="stored values of black and "
+        "white (default: those of 8 bits, else measured over each whole file)")  # fmt: skip
     add("--held-out", type=float, metavar="X", help="fraction of the pictures for validation, the last by name "
         "(default: 0.1)")  # fmt: skip
     add(
@@ -110,14 +115,18 @@ def add_own_options(parser: Parser) -> None:
     )
 
 
-def load_dataset(arguments: argparse.Namespace, dataset: str) -> Data:
-    """The dataset to train on, by name or path; InputError for an option that a named one has not."""
-    names = ("target", "patch", "augment", "colour", "held_out", "strict")
+def load_dataset(arguments: argparse.Namespace, dataset: str, members: Sequence[Member]) -> Data:
+    """The dataset for some members to train on, by name or path; InputError for an option that a named one has not."""
+    names = ("target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "strict")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if own.is_own(dataset):
-        return own.read_own(dataset, **given)
+        kinds = {getattr(member.objective, "pairs", None) for member in members}
+        if "target" in given and kinds == {"clean", "noisy"}:
+            raise InputError("--target is clean for supervised and noisy for noise2noise; train them in two runs")
+        return own.read_own(dataset, **given, noisy_target="target" in given and kinds == {"noisy"})
     if given:
-        raise InputError(f"--{next(iter(given)).replace('_', '-')} is for pictures of your own (--dataset FOLDER), "
+        flag = next(iter(given)).removeprefix("value_").replace("_", "-")
+        raise InputError(f"--{flag} is for pictures of your own (--dataset FOLDER), "
                          f"not for {dataset}; leave it out")  # fmt: skip
     return load(dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 

@@ -18,7 +18,8 @@ def report_run(run: Run, data: Data) -> int:
     index = run.index()
     print(f"\n{run.describe(index)}, on {len(data.test)} test images:")
     seed = run.loop.evaluation_seed
-    print_scores(evaluate(run.denoisers, data.test, members=[index], noisy=data.noisy_test, seed=seed), data)
+    noisy: Any = {"noisy": data.noisy_test, "noisy_target": data.pairs == "noisy"}
+    print_scores(evaluate(run.denoisers, data.test, members=[index], seed=seed, **noisy), data)
     written = write_figures(run, data)
     assert run.path
     saved = run.path / folder.CHECKPOINTS
@@ -32,7 +33,9 @@ def report_run(run: Run, data: Data) -> int:
 def print_scores(rows: Sequence[dict[str, Any]], data: Data) -> None:
     """Prints the rows of an evaluation, and which metric they lack."""
     print_table(rows)
-    if not has_ssim(data.test.shape):
+    if data.pairs == "noisy":
+        print("no clean image is known: measured against the other noisy image of each pair, whose own noise remains")
+    elif not has_ssim(data.test.shape):
         window, (height, width) = SSIM_WINDOW, data.test.shape[1:3]
         print(f"without SSIM: images of {height}x{width} pixels are smaller than its window of {window}x{window}")
 

@@ -27,14 +27,16 @@ def run(words: Sequence[str]) -> int:
     preset = PRESETS[arguments.preset] if arguments.preset else Preset(Member(), "digits", epochs=10, batch_size=128)
     base = preset.member
     if arguments.target is not None:  # the noise of pairs is real: none is added unless a level is given
-        base = base.replace(noise=base.noise.replace(level=0.0))  # type: ignore[attr-defined]
+        noisy = "noise2noise" in (arguments.objective or ())  # which clipping would bias
+        clip = False if noisy else base.noise.clip
+        base = base.replace(noise=base.noise.replace(level=0.0, clip=clip))  # type: ignore[attr-defined]
     members = options.members_of(arguments, base)
     loop = {"epochs": preset.epochs, "batch_size": preset.batch_size} | options.loop_values(arguments)
     dataset = arguments.dataset or preset.dataset
     out = arguments.out or Path("runs") / Path(dataset).resolve().name
     writers.check_writers(arguments.log, arguments.log_pictures)
     runs.folder.require_room(out, arguments.overwrite)  # before pictures are read for minutes
-    data = options.load_dataset(arguments, dataset)
+    data = options.load_dataset(arguments, dataset, members)
     for note in data.notes:
         print(note)
     trained = runs.train(

@@ -8,18 +8,16 @@ bicubic filter: 1,500 for training and 297 for test, divided by a fixed seed.
 
 import dataclasses
 import functools
-import gzip
 import hashlib
-import math
 import os
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxdae.data.idx import parse_idx_images, unpacked
 from jaxdae.data.source import InMemory, Source
 from jaxdae.errors import InputError, require_name
 
@@ -66,7 +64,9 @@ class ImageData:
             raise InputError("no training image is brighter than 1 of 255; multiply images of zeros and ones by 255")
 
     noisy_test = None
-    """Of pairs, the real noisy images for `test`; here all noise is made."""
+    """What noise is added to, where that is not `test`."""
+    pairs = None
+    """Of pairs, what the targets are ("clean" or "noisy"); here all noise is made."""
     notes = ()
     """What was found, in words: nothing to say."""
 
@@ -130,28 +130,6 @@ def _digits() -> ImageData:
     return ImageData(images[:DIGITS_TRAIN], images[DIGITS_TRAIN:], "digits")
 
 
-def parse_idx_images(path: Path, content: bytes) -> Images:
-    """The images of an IDX file (magic number 2051), gzipped or not; InputError that names the path if it is none."""
-    content = _unpacked(path, content)
-    header = np.frombuffer(content[:16].ljust(16, b"\0"), ">i4")
-    shape = tuple(int(n) for n in header[1:])
-    if header[0] != 2051 or len(content) != 16 + math.prod(shape):
-        raise InputError(
-            f"{path} is not an IDX file of images: expected magic number 2051 and 16 bytes more than its pixels, "
-            f"got {header[0]} and {len(content)} bytes for {shape} pixels"
-        )
-    return np.frombuffer(content, np.uint8, offset=16).reshape(*shape, 1)
-
-
-def _unpacked(path: Path, content: bytes) -> bytes:
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} is damaged ({error}): it is not a complete gzip file; fetch it again") from None
-
-
 def _idx_files(name: str, manual_dir: Path | None, data_dir: str | os.PathLike | None) -> dict[str, tuple[Path, bytes]]:
     """The verified files of a dataset: downloaded by hand, downloaded before, or downloaded now."""
     import tensorflow_datasets as tfds
@@ -207,8 +185,8 @@ def _verified(path: Path, name: str, split: str, digest: str) -> bytes:
     actual = hashlib.sha256(content).hexdigest()
     if actual == digest:
         return content
-    unpacked = UNPACKED_SHA256.get((name, split))
-    if unpacked is not None and hashlib.sha256(_unpacked(path, content)).hexdigest() == unpacked:
+    registered = UNPACKED_SHA256.get((name, split))
+    if registered is not None and hashlib.sha256(unpacked(path, content)).hexdigest() == registered:
         return content
     images = parse_idx_images(path, content)
     raise InputError(

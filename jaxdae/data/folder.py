@@ -1,4 +1,4 @@
-"""A folder, as it lies, to pictures in memory: picture files, .npy and .npz, of any sizes."""
+"""A folder, as it lies, to pictures in memory: picture files, arrays (.npy, .npz) and IDX files, of any sizes."""
 
 import dataclasses
 import zipfile
@@ -6,23 +6,37 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Num
 
-from jaxdae.data.picture_files import SUFFIXES
+from jaxdae.data.idx import is_idx, parse_idx_images
+from jaxdae.data.picture_files import SUFFIXES, hidden, is_comparison
 from jaxdae.errors import InputError
 
 ARRAYS = (".npy", ".npz")
+KINDS = (*SUFFIXES, *ARRAYS, "IDX (-ubyte, .idx, also .gz)")
+TYPES = ("bool", "uint8", "uint16", "uint32", "int16", "int32")
+"""Of an array, beside floats."""
 
-Pixels = UInt8[np.ndarray, "height width channel"] | Float[np.ndarray, "height width channel"]
-"""One picture, grey or RGB: 8-bit, or float32 on the [0, 1] scale."""
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Stored:
+    """One picture, grey or RGB, as a file stores it."""
+
+    values: Num[np.ndarray, "height width channel"] | np.ndarray
+    group: str
+    """The pictures that share one value range: the file, by its path below the folder."""
+    negative: bool = False
+    """White is the least value (a WhiteIsZero file)."""
+    unit: bool = False
+    """Floats of an array that all lie on the [0, 1] scale."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
     """What a folder holds."""
 
-    pictures: dict[str, Pixels]
-    """By name, sorted: the path below the folder; of an array with several, also its number."""
+    pictures: dict[str, Stored]
+    """By name, sorted: the path below the folder; of a file with several, also its number."""
     passed_over: int
     """How many files are no pictures."""
     broken: dict[str, str]
@@ -30,22 +44,21 @@ class Found:
 
 
 def read_folder(path: Path, *, strict: bool = False) -> Found:
-    """Reads all pictures of a folder and the folders in it, or of one .npy or .npz file.
+    """Reads all pictures of a folder and the folders in it, or of one file.
 
-    Hidden files (`._x.png`) and other types (`Thumbs.db`) are passed over. InputError if there is no picture, or, with
-    `strict`, if one cannot be read.
+    Hidden files (`._x.png`), comparisons (`x.png.compare.png`) and other types (`Thumbs.db`) are passed over.
+    InputError if there is no picture, or, with `strict`, if one cannot be read.
     """
     if not path.exists():
         raise InputError(f"{path} does not exist; give a folder of pictures")
-    if path.is_file() and path.suffix.lower() not in ARRAYS:
-        raise InputError(f"{path} is one file; give a folder of pictures, or an .npy or .npz file")
-    known = (*SUFFIXES, *ARRAYS)
+    if path.is_file() and not _is_known(path):
+        raise InputError(f"{path} is no picture; give a folder of pictures or one file, known: {', '.join(KINDS)}")
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     root = path.parent if path.is_file() else path
-    chosen = [file for file in files if file.suffix.lower() in known and not _hidden(file.relative_to(root))]
+    chosen = [f for f in files if _is_known(f) and not hidden(f.relative_to(root)) and not is_comparison(f)]
     if not chosen:
-        raise InputError(f"{path} holds no picture; known: {', '.join(known)}")
-    pictures: dict[str, Pixels] = {}
+        raise InputError(f"{path} holds no picture; known: {', '.join(KINDS)}")
+    pictures: dict[str, Stored] = {}
     broken = {}
     for file in chosen:
         name = file.relative_to(root).as_posix()
@@ -60,61 +73,53 @@ def read_folder(path: Path, *, strict: bool = False) -> Found:
     return Found(dict(sorted(pictures.items())), len(files) - len(chosen), broken)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+def _is_known(path: Path) -> bool:
+    return path.suffix.lower() in (*SUFFIXES, *ARRAYS) or is_idx(path)
 
 
-def _read(file: Path, name: str) -> list[tuple[str, Pixels]]:
-    if file.suffix.lower() not in ARRAYS:
+def _read(file: Path, name: str) -> list[tuple[str, Stored]]:
+    if is_idx(file):
+        arrays = {name: parse_idx_images(file, file.read_bytes())}
+    elif file.suffix.lower() not in ARRAYS:
         return _pages_of(file, name)
+    else:
+        arrays = _arrays_of(file, name)
+    return [item for key, array in arrays.items() for item in _pictures_of(file, key, array, name)]
+
+
+def _arrays_of(file: Path, name: str) -> dict[str, np.ndarray]:
     try:
         loaded = np.load(file, allow_pickle=False)
-        arrays = {name: loaded} if isinstance(loaded, np.ndarray) else {f"{name}:{key}": loaded[key] for key in loaded}
+        return {name: loaded} if isinstance(loaded, np.ndarray) else {f"{name}:{key}": loaded[key] for key in loaded}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read as an array: {str(error).splitlines()[0]}") from None
-    return [item for key, array in arrays.items() for item in _pictures_of(file, key, array)]
 
 
-def _pages_of(file: Path, name: str) -> list[tuple[str, Pixels]]:
-    """The pages of a picture file: 8-bit as they are, others between the least and the greatest value of the file."""
+def _pages_of(file: Path, name: str) -> list[tuple[str, Stored]]:
+    """The pages of a picture file, in their own type."""
     from jaxdae.data import pictures  # Pillow is not loaded where nothing is read
 
-    picture = pictures.read(file)
-    if picture.pages[0].dtype not in (np.uint8, np.bool_):
-        low, high = (float(f([f(page) for page in picture.pages])) for f in (np.min, np.max))
-        turned = picture.black > picture.white
-        black, white = (high, low) if turned else (low, high)
-        picture = dataclasses.replace(picture, black=black, white=white if low < high else black + 1)
-    pages = [_stored(file, np.clip(page, 0, 1)) for page in pictures.unit_scale(picture)]
+    picture = pictures.read(file, (0, 1))  # any range: `ranges` measures it, over all that share one
+    pages = [Stored(page, name, negative=picture.black > picture.white) for page in picture.pages]
     return [(name if len(pages) == 1 else f"{name}:{number:06d}", page) for number, page in enumerate(pages)]
 
 
-def _pictures_of(file: Path, name: str, array: np.ndarray) -> Iterator[tuple[str, Pixels]]:
+def _pictures_of(file: Path, name: str, array: np.ndarray, group: str) -> Iterator[tuple[str, Stored]]:
     """The pictures of an array: (height, width), either with 1 or 3 channels last, either with many first."""
+    if array.size == 0:
+        raise InputError(f"{file} has a picture without pixels")
+    floats = np.issubdtype(array.dtype, np.floating)
+    if not floats and array.dtype.name not in TYPES:
+        raise InputError(f"{file} has values of type {array.dtype}; give floats or one of {', '.join(TYPES)}")
+    if floats and not np.isfinite(array).all():
+        raise InputError(f"{file} holds values that are not finite; replace them first")
+    unit = bool(floats and array.min() >= 0 and array.max() <= 1)
     if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] in (1, 3)):
-        yield name, _stored(file, array if array.ndim == 3 else array[..., None])
+        yield name, Stored(array if array.ndim == 3 else array[..., None], group, unit=unit)
     elif array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3)):
         for number, picture in enumerate(array if array.ndim == 4 else array[..., None]):
-            yield f"{name}:{number:06d}", _stored(file, picture)
+            yield f"{name}:{number:06d}", Stored(picture, group, unit=unit)
     else:
         raise InputError(
             f"{file} has an array of shape {array.shape}; give (picture, height, width) or (picture, height, width, 3)"
         )
-
-
-def _stored(file: Path, values: np.ndarray) -> Pixels:
-    """8-bit where that loses nothing, else float32 on the [0, 1] scale."""
-    if values.size == 0:
-        raise InputError(f"{file} has a picture without pixels")
-    if values.dtype in (np.uint8, np.bool_):
-        return np.ascontiguousarray(values.astype(np.uint8) * np.uint8(255 if values.dtype == np.bool_ else 1))
-    if values.dtype == np.uint16:
-        values = values / np.float32(65535)
-    if not np.issubdtype(values.dtype, np.floating):
-        raise InputError(f"{file} has values of type {values.dtype}; give 8-bit or 16-bit ones, or floats from 0 to 1")
-    low, high = float(values.min()), float(values.max())
-    if not 0 <= low <= high <= 1:
-        raise InputError(f"{file} has values from {low:g} to {high:g}; floats must be from 0 to 1")
-    floats = np.ascontiguousarray(values, np.float32)
-    eight_bit = np.round(floats * 255).astype(np.uint8)
-    return eight_bit if np.array_equal(eight_bit.astype(np.float32) / 255, floats) else floats

@@ -10,29 +10,41 @@ from typing import Any
 
 import numpy as np
 
+from jaxdae.data import photographs
+from jaxdae.data.colour import COLOURS, in_colour
 from jaxdae.data.datasets import DATASETS, ImageData, load
-from jaxdae.data.folder import Found, Pixels, read_folder
+from jaxdae.data.folder import Found, read_folder
+from jaxdae.data.pairs import NEXT, matched, neighbours, sequences
 from jaxdae.data.patches import Patches, fixed_crops, patch_count
-from jaxdae.data.source import EIGHT_BIT, InMemory, Source
+from jaxdae.data.ranges import (
+    Pixels,
+    count_beyond,
+    on_unit_scale,
+    require_range,
+    target_ranges,
+    value_ranges,
+    value_type,
+)
+from jaxdae.data.source import EIGHT_BIT, InMemory, Source, ValueRange
 from jaxdae.errors import InputError, nearest, require_name
 
-COLOURS = {"grey": 1, "rgb": 3}
 PATCH = 64
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""ITU-R BT.601, as Pillow converts to grey."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OwnPictures:
-    """Pictures in memory, all of one type (8-bit, or float32 on the [0, 1] scale) and number of channels."""
+    """Pictures in memory, all of one type (8-bit, or float32 with black at 0 and white at 1) and number of channels."""
 
     train: tuple[Pixels, ...]
     held_out: tuple[Pixels, ...]
     """For validation and evaluation."""
     noisy: tuple[tuple[Pixels, ...], tuple[Pixels, ...]] | None
-    """Of pairs, the real noisy pictures for both."""
+    """Of pairs, the inputs for both."""
     settings: dict[str, Any]
     """The arguments of `read_own` that give these pictures again."""
+    stored: dict[str, Any]
+    """`value_type` of the files ("mixed" of several), and `shared_range`, which all
+    pictures share, if it is neither given nor that of 8 bits."""
     notes: tuple[str, ...] = ()
     """What was found, in words."""
 
@@ -47,30 +59,54 @@ class OwnPictures:
         height, width, channels = self.train[0].shape
         return (height, width, channels) if self.whole else (self._patch, self._patch, channels)
 
+    @property
+    def pairs(self) -> str | None:
+        """Of pairs, what the targets are: "clean" or "noisy"."""
+        return None if self.noisy is None else "noisy" if self.settings["noisy_target"] else "clean"
+
+    @functools.cached_property
+    def beyond(self) -> int:
+        """How many values are less than black or more than white."""
+        return count_beyond(self.every)
+
+    @property
+    def every(self) -> list[Pixels]:
+        """All pictures, each once."""
+        parts = (self.train, self.held_out, *(self.noisy or ()))
+        return list({id(picture): picture for part in parts for picture in part}.values())
+
     @functools.cached_property
     def test(self) -> np.ndarray:
-        """Fixed crops of the held-out pictures, as `ImageData.test`."""
-        return fixed_crops(self.held_out, *self.image[:2])
+        """Fixed crops of the held-out pictures, as `ImageData.test`: clean if a clean picture is known."""
+        crops = self._crops(self.held_out)
+        return np.clip(crops, 0, 1) if self.beyond else crops
 
     @functools.cached_property
     def noisy_test(self) -> np.ndarray | None:
-        """Of pairs, the real noisy images for `test`."""
-        return fixed_crops(self.noisy[1], *self.image[:2]) if self.noisy else None
+        """What noise is added to: of pairs the inputs for `test`, else, if values lie beyond, the same as they are."""
+        if self.noisy:
+            return self._crops(self.noisy[1])
+        return self._crops(self.held_out) if self.beyond else None
 
     def sources(self, holdout: int = 0) -> tuple[Source, Source]:
         """What to train and to validate on; InputError for a `holdout`, which would split pictures twice."""
         if holdout:
             raise InputError("holdout is for named datasets; pictures of your own are held out by --held-out")
-        value_range = EIGHT_BIT if self.train[0].dtype == np.uint8 else (0.0, 1.0)
-        noisy = self.noisy[0] if self.noisy else None
-        validation = InMemory(self.test, value_range, self.noisy_test)
-        if self.whole and not self.settings["augment"]:
-            return InMemory(np.stack(self.train), value_range, None if noisy is None else np.stack(noisy)), validation
-        return Patches.of(self.train, noisy, self.image[0], self.settings["augment"], value_range), validation
+        how: dict[str, Any] = {
+            "value_range": EIGHT_BIT if self.train[0].dtype == np.uint8 else (0.0, 1.0),
+            "noisy_target": self.pairs == "noisy", "beyond": self.beyond > 0,
+        }  # fmt: skip
+        noisy, held = self.noisy or ((), ())
+        validation = InMemory(self._crops(self.held_out), noisy=self._crops(held) if held else None, **how)
+        coverage = self.settings["coverage"]
+        if self.whole and not self.settings["augment"] and coverage == 1:
+            return InMemory(np.stack(self.train), noisy=np.stack(noisy) if noisy else None, **how), validation
+        augment = self.settings["augment"]
+        return Patches.of(self.train, noisy or None, self.image[0], augment, coverage, **how), validation
 
     def describe(self) -> dict[str, Any]:
         """The entry in a run's configuration."""
-        return self.settings | {"sha256": self.sha256, "image": list(self.image)}
+        return self.settings | self.stored | {"sha256": self.sha256, "image": list(self.image)}
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -92,6 +128,9 @@ class OwnPictures:
         """Whether the pictures are trained whole, not by patches."""
         return _fit_whole((*self.train, *self.held_out), self._patch)
 
+    def _crops(self, pictures: Sequence[Pixels]) -> np.ndarray:
+        return fixed_crops(pictures, *self.image[:2])
+
 
 Data = ImageData | OwnPictures
 
@@ -100,22 +139,30 @@ def read_own(
     dataset: str | os.PathLike,
     *,
     target: str | os.PathLike | None = None,
+    noisy_target: bool = False,
     patch: int = PATCH,
     colour: str | None = None,
     augment: bool = False,
     held_out: float = 0.1,
+    coverage: int = 1,
+    value_range: Sequence[float] | None = None,
     strict: bool = False,
 ) -> OwnPictures:
     """Reads one's own pictures for training.
 
     Args:
-        dataset: a folder of pictures, .npy and .npz files, or one such file: clean, or noisy if there is a `target`.
-        target: the clean pictures, by equal names.
+        dataset: a folder of pictures, arrays (.npy, .npz) and IDX files, or one such file: clean, or noisy if there is
+            a `target`; or "photos", the embedded photographs, grey unless `colour` says otherwise.
+        target: of pairs, a folder (or file) with the pictures of equal names; "next": the next frame of a sequence
+            (a file of several frames, or the files of a folder by sorted name), which is noisy.
+        noisy_target: the target is another noisy picture of the same scene, not a clean one (`Noise2Noise`).
         patch: the side of patches, in pixels; pictures of one size that are not larger train whole.
         colour: "grey" or "rgb", to which all are converted; by default what they are.
         augment: flip and turn the patches.
-        held_out: the fraction of pictures for validation, at least one: the last by sorted name, since neighbours
-            are often alike (bursts, frames) and would tell the network the answer.
+        held_out: the fraction of pictures for validation, at least one (of a sequence two): the last by sorted name,
+            since neighbours are often alike (bursts, frames) and would tell the network the answer.
+        coverage: how many times the patches of an epoch cover the area of the pictures.
+        value_range: the stored values of black and white; by default those of 8 bits, else measured (`data.ranges`).
         strict: refuse files that cannot be read, instead of leaving them out.
 
     InputError if there is nothing to read, or the pictures, a pair of them and the settings do not fit.
@@ -124,32 +171,37 @@ def read_own(
         require_name("colour", colour, COLOURS)
     if patch < 1:
         raise InputError(f"patch {patch} is not allowed: give a number of pixels from 1")
+    if coverage < 1:
+        raise InputError(f"coverage {coverage} is not allowed: give an integer of at least 1")
     if not 0 < held_out < 1:
         raise InputError(f"held out {held_out:g} is not allowed: give a fraction between 0 and 1")
-    path, clean_path = Path(dataset), Path(target) if target is not None else None
+    given = None if value_range is None else require_range(value_range)
+    path = Path(dataset)
+    clean_path = None if target in (None, NEXT) else Path(target)
     if clean_path and clean_path.resolve() == path.resolve():
-        raise InputError(f"--target {target} is the folder of the noisy pictures itself; give that of the clean ones")
-    folders = {path: read_folder(path, strict=strict)}
-    if clean_path:
-        folders[clean_path] = read_folder(clean_path, strict=strict)
-    notes = [note for folder, found in folders.items() for note in _notes(folder, found)]
-    sides = _paired(folders) if clean_path else [folders[path].pictures]
-    colour, sides = _in_colour(path, sides, colour)
-    clean, noisy = sides[-1], sides[0] if clean_path else {}
-    _require_fit(clean, patch, augment)
-    chosen = max(1, round(held_out * len(clean)))
-    if chosen >= len(clean):
+        raise InputError(f"--target {target} is the folder of the noisy pictures itself; give that of the targets")
+    embedded = dataset == photographs.NAME
+    if embedded and target is not None:
+        raise InputError(f"--target {target} is for noisy pictures of your own; the dataset {dataset} is clean")
+    found = photographs.read_photographs() if embedded else read_folder(path, strict=strict)
+    colour = "grey" if embedded and colour is None else colour
+    pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, strict)
+    colour, sides = in_colour(path, sides, colour)
+    targets = sides[-1]
+    _require_fit(targets, patch, augment)
+    if chosen >= len(targets):
         raise InputError(
-            f"{path} has {len(clean)} pictures, which leaves none to train on; give more, or --held-out less"
+            f"{path} has {len(targets)} pictures, which leaves none to train on; give more, or --held-out less"
         )
-    parts = [_divided(side, len(clean) - chosen) for side in (clean, noisy)]
     settings = {
-        "dataset": str(path.resolve()), "target": clean_path and str(clean_path.resolve()),
-        "patch": patch, "colour": colour, "augment": augment, "held_out": held_out,
+        "dataset": photographs.NAME if embedded else str(path.resolve()),
+        "target": NEXT if target == NEXT else clean_path and str(clean_path.resolve()),
+        "noisy_target": noisy_target or target == NEXT, "patch": patch, "colour": colour, "augment": augment,
+        "held_out": held_out, "value_range": given and list(given), "coverage": coverage,
     }  # fmt: skip
-    own = OwnPictures(*parts[0], parts[1] if clean_path else None, settings)
-    names = list(clean)[-chosen:]
-    return dataclasses.replace(own, notes=(*notes, _summary(own, names)))
+    parts = [_divided(side, len(targets) - chosen) for side in sides]
+    own = OwnPictures(*parts[-1], parts[0] if target is not None else None, settings, pictures)
+    return dataclasses.replace(own, notes=(*notes, _summary(own, list(targets)[-chosen:]), *_of_values(own)))
 
 
 def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_dir: Path | None = None) -> Data:
@@ -161,15 +213,24 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
         raise InputError("this run was trained on images given from Python; use it from there, with data=")
     if "patch" not in source:
         return load(source["dataset"], manual_dir=manual_dir, data_dir=data_dir)
-    return read_own(**{name: value for name, value in source.items() if name not in ("sha256", "image")})
+    computed = ("sha256", "image", "value_type", "shared_range")
+    return read_own(**{name: value for name, value in source.items() if name not in computed})
+
+
+def is_here(source: dict[str, Any]) -> bool:
+    """Whether the pictures of a run, by its entry in the configuration, are still where they were."""
+    paths = [source["dataset"], source["target"]]
+    return all(path in (None, NEXT, photographs.NAME) or Path(path).exists() for path in paths)
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a dataset is a path, not a name; InputError if it is neither."""
+    """Whether a dataset is for `read_own`: a path, or the photographs; InputError if it is not known."""
     if dataset in DATASETS:
         return False
+    if dataset == photographs.NAME:
+        return True
     if not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, ".")):
-        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, DATASETS)}")
+        raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, (*DATASETS, photographs.NAME))}")
     return True
 
 
@@ -180,45 +241,38 @@ def _notes(path: Path, found: Found) -> list[str]:
     return notes
 
 
-def _paired(folders: dict[Path, Found]) -> list[dict[str, Pixels]]:
-    """The noisy and the clean pictures of equal names, less those of which one is broken."""
-    (path, target), broken = folders, {name for found in folders.values() for name in found.broken}
-    noisy, clean = (
-        {name: picture for name, picture in found.pictures.items() if name.split(":")[0] not in broken}
-        for found in folders.values()
-    )
-    for name in sorted(noisy.keys() ^ clean.keys()):
-        has, lacks = (path, target) if name in noisy else (target, path)
-        raise InputError(f"{has / name} has no pair of that name in {lacks}; add it, or take the picture away")
-    for name, picture in noisy.items():
-        if picture.shape[:2] != clean[name].shape[:2]:
-            sizes = " and ".join(_size(p) for p in (picture, clean[name]))
-            raise InputError(f"the pair {name} has unequal sizes, {sizes} pixels; both must show the same")
-    if not noisy:
-        raise InputError(f"{path} and {target} have no pair of pictures that can be read; mend or replace them")
-    return [noisy, clean]
-
-
-def _in_colour(path: Path, sides: list[dict[str, Pixels]], colour: str | None) -> tuple[str, list[dict[str, Pixels]]]:
-    """All pictures in one colour, by default their own, and in one type."""
-    by_channels = {picture.shape[-1]: name for side in sides for name, picture in side.items()}
-    if colour is None and len(by_channels) > 1:
-        raise InputError(
-            f"{path} has grey pictures ({by_channels[1]}) and colour ones ({by_channels[3]}); "
-            "give --colour grey or --colour rgb"
-        )
-    colour = colour or next(name for name, channels in COLOURS.items() if channels in by_channels)
-    eight_bit = all(picture.dtype == np.uint8 for side in sides for picture in side.values())
-    return colour, [{name: _converted(p, COLOURS[colour], eight_bit) for name, p in side.items()} for side in sides]
-
-
-def _converted(picture: Pixels, channels: int, eight_bit: bool) -> Pixels:
-    if picture.shape[-1] > channels:
-        grey = picture.astype(np.float32) @ LUMA[:, None]
-        picture = np.round(grey).astype(np.uint8) if picture.dtype == np.uint8 else np.minimum(grey, 1)
-    elif picture.shape[-1] < channels:
-        picture = np.repeat(picture, channels, axis=-1)
-    return picture if eight_bit or picture.dtype != np.uint8 else picture.astype(np.float32) / 255
+def _sides(
+    path: Path,
+    found: Found,
+    target: Path | None,
+    frames: bool,
+    given: ValueRange | None,
+    held_out: float,
+    strict: bool,
+) -> tuple[dict[str, Any], list[dict[str, Pixels]], int, list[str]]:
+    """How pictures are stored; inputs and, of pairs, targets, on the unit scale; how many are held out; what to say."""
+    notes, inputs, targets = _notes(path, found), found.pictures, None
+    if target is not None:
+        others = read_folder(target, strict=strict)
+        notes += _notes(target, others)
+        inputs, targets = matched(path, found, target, others)
+    inputs = sequences(inputs) if frames else inputs
+    ranges = value_ranges(inputs, given)
+    types = {value_type(picture.values.dtype) for picture in inputs.values()}
+    shared = set(ranges.values()) if types.isdisjoint(("uint8", "bool")) and not given else set()
+    stored = {
+        "value_type": types.pop() if len(types) == 1 else "mixed",
+        "shared_range": list(shared.pop()) if len(shared) == 1 else None,
+    }
+    scaled = {name: on_unit_scale(picture, ranges[name]) for name, picture in inputs.items()}
+    if frames:
+        first, second, chosen = neighbours(path, inputs, scaled, held_out)
+        return stored, [first, second], chosen, notes
+    sides = [scaled]
+    if targets is not None:
+        theirs = target_ranges(inputs, targets, ranges)
+        sides.append({name: on_unit_scale(picture, theirs[name]) for name, picture in targets.items()})
+    return stored, sides, max(1, round(held_out * len(inputs))), notes
 
 
 def _divided(pictures: dict[str, Pixels], training: int) -> tuple[tuple[Pixels, ...], tuple[Pixels, ...]]:
@@ -251,12 +305,35 @@ def _summary(own: OwnPictures, held_out: Sequence[str]) -> str:
     height, width, _ = own.image
     patches = "" if own.whole else "patches of "
     examples = sum(patch_count(picture, height) for picture in own.train) if patches else len(own.train)
+    examples *= own.settings["coverage"]
     shown = held_out[0] if len(held_out) == 1 else f"{held_out[0]} to {held_out[-1]}"
-    pairs = " pairs of" if own.noisy else ""
+    pairs = {None: "", "clean": " pairs of", "noisy": " pairs of two noisy"}[own.pairs]
+    pairs = " neighbouring frames as pairs of" if own.settings["target"] == NEXT else pairs
     return (
         f"{own.name}:{pairs} {own.settings['colour']} pictures, {len(own.train)} to train on ({examples} examples an "
         f"epoch, {patches}{height}x{width}), {len(held_out)} held out ({shown}; {len(own.test)} fixed crops)"
     )
+
+
+def _of_values(own: OwnPictures) -> list[str]:
+    """What stands for black and white, unless it is that of 8 bits, and what lies beyond."""
+    shared, notes = own.settings["value_range"] or own.stored["shared_range"], []
+    if shared:
+        notes.append(f"{own.name}: {shared[0]:g} and {shared[1]:g} stand for black and white")
+    elif own.stored["value_type"] != "uint8":
+        from jaxdae.data.pictures import PERCENTILES  # Pillow is not loaded where nothing is read
+
+        low, high = PERCENTILES
+        notes.append(
+            f"{own.name}: the {low} and {high} % percentiles of each file of more than 8 bits stand for black and white"
+        )
+    if own.beyond:
+        values = sum(picture.size for picture in own.every)
+        notes.append(
+            f"{own.name}: {own.beyond} of {values} values lie beyond black and white; they are kept where noise is not "
+            "clipped (--no-clip), and clipped where it is"
+        )
+    return notes
 
 
 def _size(picture: Pixels) -> str:

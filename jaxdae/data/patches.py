@@ -38,6 +38,10 @@ class Patches:
     augment: bool = struct.field(pytree_node=False)
     """Flip and turn: each of the eight ways is equally likely."""
     value_range: ValueRange = struct.field(pytree_node=False, default=EIGHT_BIT)
+    noisy_target: bool = struct.field(pytree_node=False, default=False)
+    """Of pairs: `clean` is noisy too."""
+    beyond: bool = struct.field(pytree_node=False, default=False)
+    """Some values lie beyond the value range."""
 
     @classmethod
     def of(
@@ -46,15 +50,18 @@ class Patches:
         noisy: Sequence[np.ndarray] | None,
         patch: int,
         augment: bool,
+        coverage: int,
         value_range: ValueRange,
+        noisy_target: bool = False,
+        beyond: bool = False,
     ) -> "Patches":
         """Of pictures (height, width, channel) of one type; InputError if they are too many for 32-bit positions.
 
-        A picture has `patch_count` patches in an epoch.
+        A picture has `coverage` times `patch_count` patches in an epoch.
         """
         sizes = np.array([picture.shape for picture in clean], np.int64)
         starts = np.concatenate([[0], sizes.prod(axis=1).cumsum()])
-        counts = np.array([patch_count(picture, patch) for picture in clean])
+        counts = coverage * np.array([patch_count(picture, patch) for picture in clean])
         if max(starts[-1], counts.sum()) >= 2**31:
             raise InputError(f"the pictures have {starts[-1]} values; at most 2147483647 can be trained, take fewer")
         first = counts.cumsum() - counts
@@ -62,7 +69,9 @@ class Patches:
         picture = np.repeat(np.arange(len(clean), dtype=np.int32), counts)
         flat = np.concatenate([picture.ravel() for picture in clean])
         flat_noisy = None if noisy is None else np.concatenate([picture.ravel() for picture in noisy])
-        return cls(flat, flat_noisy, layout, picture, patch, int(sizes[0, 2]), augment, value_range)
+        return cls(
+            flat, flat_noisy, layout, picture, patch, int(sizes[0, 2]), augment, value_range, noisy_target, beyond
+        )
 
     @property
     def examples(self) -> int:
@@ -86,7 +95,8 @@ class Patches:
             image = rescale(values.reshape(self.patch, self.patch, self.channels), self.value_range)
             return image if way is None else turned(image, way)
 
-        return Sample(cut(self.clean), None if self.noisy is None else cut(self.noisy))
+        target, noisy = cut(self.clean), None if self.noisy is None else cut(self.noisy)
+        return Sample(None, noisy, target) if self.noisy_target else Sample(target, noisy)
 
 
 def _key(draws: Draws, purpose: int, picture: Name, number: Name) -> Array:

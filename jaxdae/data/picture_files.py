@@ -7,20 +7,38 @@ from pathlib import Path
 from jaxdae.errors import InputError
 
 SUFFIXES = (
-    ".png", ".apng", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm",
+    ".png", ".apng", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
+COMPARISON = ".compare"
+"""What is appended to the name of a result for its comparison, before another suffix."""
 
 
-def require_pixels(path: Path, pixels: int, most: int) -> None:
+def require_pixels(path: Path, pixels: int, most: float) -> None:
     """InputError if a picture has too many pixels, over all pages."""
     if pixels > most:
         raise InputError(f"{path} has more than {most} pixels; raise --max-pixels")
 
 
-def find(inputs: Sequence[Path], out: Path, *, existing: bool = False) -> dict[Path, Path]:
+def hidden(path: Path) -> bool:
+    """Whether a path below a folder is hidden (`._x.png`) or what an archive of macOS leaves behind."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a name is one of those that `denoise --compare` makes of a picture's, as x.png.compare.png."""
+    name = Path(path.stem)
+    return name.suffix == COMPARISON and Path(name.stem).suffix.lower() in SUFFIXES
+
+
+def comparisons(target: Path) -> tuple[Path, Path]:
+    """The comparison of a result: of one page, or of several."""
+    return tuple(target.with_name(f"{target.name}{COMPARISON}{suffix}") for suffix in (".png", ".tif"))  # type: ignore
+
+
+def find(inputs: Sequence[Path], out: Path, *, existing: bool = False, compare: bool = False) -> dict[Path, Path]:
     """The pictures in files and folders, each with the path of its result; folders keep their order below `out`.
 
-    With `existing`, results may exist.
+    With `existing`, results may exist; with `compare`, they are written with comparisons.
 
     InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
     """
@@ -31,7 +49,7 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False) -> dict[P
         if given.is_dir():
             if out.resolve() == given.resolve():
                 raise InputError(f"--out {out} is the folder of the pictures themselves; choose another one")
-            inside = sorted(p for p in given.rglob("*") if p.suffix.lower() in SUFFIXES and out not in p.parents)
+            inside = [path for path in _files(given, out) if _is_picture(path, given)]
             if not inside:
                 raise InputError(f"{given} holds no picture; known: {', '.join(SUFFIXES)}")
             targets |= {path: out / path.relative_to(given) for path in inside}
@@ -43,25 +61,35 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False) -> dict[P
             targets[given] = out / given.name
     owner: dict[Path, Path] = {}
     for source, target in targets.items():
-        if target in owner:
-            raise InputError(f"{owner[target]} and {source} would both become {target}; denoise them apart")
-        if target.exists() and not existing:
-            raise InputError(
-                f"{target} exists already; choose another folder with --out, or --skip-existing or --overwrite"
-            )
-        owner[target] = source
+        for result in (target, *(comparisons(target) if compare else ())):
+            if result in owner:
+                raise InputError(f"{owner[result]} and {source} would both become {result}; denoise them apart")
+            if result.exists() and not existing:
+                raise InputError(
+                    f"{result} exists already; choose another folder with --out, or --skip-existing or --overwrite"
+                )
+            owner[result] = source
     return targets
 
 
 def passed_over(inputs: Sequence[Path], out: Path) -> str:
-    """A sentence on the files of other kinds in folders; empty if there are none."""
+    """A sentence on the files of other kinds in folders, hidden ones too; empty if there are none."""
     others = Counter(
-        path.suffix.lower() or path.name
+        "hidden" if hidden(path.relative_to(given)) else path.suffix.lower() or path.name
         for given in inputs
         if given.is_dir()
-        for path in given.rglob("*")
-        if path.is_file() and path.suffix.lower() not in SUFFIXES and out not in path.parents
+        for path in _files(given, out)
+        if not _is_picture(path, given) and not is_comparison(path)
     )
     count = sum(others.values())
     verb = "file of another kind was" if count == 1 else "files of other kinds were"
     return f"{count} {verb} passed over: {', '.join(sorted(others))}" if count else ""
+
+
+def _files(folder: Path, out: Path) -> list[Path]:
+    """All files below a folder, broken links too, but not the results in it."""
+    return sorted(path for path in folder.rglob("*") if not path.is_dir() and out not in path.parents)
+
+
+def _is_picture(path: Path, folder: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder)) and not is_comparison(path)

@@ -26,6 +26,8 @@ class Sample(NamedTuple):
     clean: Image | None
     noisy: Image | None = None
     """A real noisy image, where the source has one."""
+    other: Image | None = None
+    """Another noisy image of the same scene, where the source has no clean one."""
 
 
 @runtime_checkable
@@ -42,12 +44,16 @@ class Source(Protocol):
 
 @struct.dataclass
 class InMemory:
-    """Clean images in memory, all of one size."""
+    """Clean images in memory, all of one size; or pairs."""
 
     images: RawImages
     value_range: ValueRange = struct.field(pytree_node=False, default=EIGHT_BIT)
     noisy: RawImages | None = None
     """Of pairs: a real noisy image for each, in the same type."""
+    noisy_target: bool = struct.field(pytree_node=False, default=False)
+    """Of pairs: `images` are noisy too."""
+    beyond: bool = struct.field(pytree_node=False, default=False)
+    """Some values lie beyond the value range."""
 
     @property
     def examples(self) -> int:
@@ -55,9 +61,9 @@ class InMemory:
         return self.images.shape[0]
 
     def take(self, draws: Draws, index: Index) -> Sample:
-        """The clean image at a position."""
-        clean, noisy = (x if x is None else rescale(x[index], self.value_range) for x in (self.images, self.noisy))
-        return Sample(clean, noisy)
+        """The clean image at a position, or the pair."""
+        target, noisy = (x if x is None else rescale(x[index], self.value_range) for x in (self.images, self.noisy))
+        return Sample(None, noisy, target) if self.noisy_target else Sample(target, noisy)
 
 
 def rescale(values: Array | np.ndarray, value_range: ValueRange) -> Float[Array, "..."]:

@@ -1,4 +1,5 @@
-"""Measuring denoisers: levels x members x images, validation."""
+"""Measuring denoisers: levels x members x images, validation; and the noise level of pictures."""
 
 from jaxdae.evaluation.measure import evaluate, measure
+from jaxdae.evaluation.noise_level import Estimate, estimate_noise_level
 from jaxdae.evaluation.validation import sample_images, validate

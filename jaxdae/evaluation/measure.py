@@ -41,7 +41,7 @@ def measure(
         images: the clean ones, 8-bit or floats on the [0, 1] scale.
         noise: the corruption and the clipping; its own level is not used.
         levels: the noise levels, in the unit of the corruption.
-        noisy: of pairs, the real noisy images, to which the noise is added (level 0: none).
+        noisy: what the noise is added to, if not the clean images: of pairs, the real noisy ones (level 0: none).
         seed: of the noise.
         population: as in `train_chunk`.
 
@@ -90,6 +90,8 @@ def _measure(
         params, (images, real), level = shared
         clean = to_unit(images[index])
         start = clean if real is None else to_unit(real[index])
+        if real is not None and clip:  # as in training
+            start = jnp.clip(start, 0, 1)
         draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
         noisy, drawn = corrupt_batch(Noise(corruption, (level, level), clip), draws, start)
         scores = parallel.map_members(lambda p: _score(module, p, noisy, clean, drawn), params, population=population)
@@ -127,6 +129,7 @@ def evaluate(
     corruption: str | None = None,
     members: Sequence[int] | None = None,
     noisy: RawImages | None = None,
+    noisy_target: bool = False,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Mean metrics as table rows: for every test noise and level, the noisy images (identity) and then the denoisers.
@@ -137,13 +140,15 @@ def evaluate(
         levels: the test levels; by default the fixed levels of training.
         corruption: measure all of them with this corruption instead.
         members: measure the denoisers at these positions only.
-        noisy: of pairs, the real noisy images.
+        noisy: what the noise is added to, if not the clean images: of pairs, the real noisy ones.
+        noisy_target: `images` are not clean but other noisy images of the same scenes, as for `Noise2Noise`.
         seed: of the noise.
 
     Returns:
         Rows with `member` (its position, or "identity"), `noise_level` and `seed` of its training (None for the
-        identity), `test_corruption`, `test_level`, `bce`, `mse`, `psnr` and `ssim`. A mean that is not finite is None,
-        as JSON has no such number. InputError if a level or the corruption is not allowed, or a position does not
+        identity), `test_corruption`, `test_level`, `bce`, `mse`, `psnr` and `ssim`; with `noisy_target` only `mse` and
+        `psnr`, as `mse_to_noisy` and `psnr_to_noisy`: the noise of the target is in both. A mean that is not finite is
+        None, as JSON has no such number. InputError if a level or the corruption is not allowed, or a position does not
         exist.
     """
     chosen = range(len(denoisers)) if members is None else members
@@ -166,7 +171,13 @@ def evaluate(
                 about = denoisers[index].about
                 trained = {"noise_level": format_level(about.noise.level), "seed": about.seed}
                 rows.append({"member": index} | trained | test | _means(scores, (i, j)))
-    return rows
+    return [_to_noisy(row) for row in rows] if noisy_target else rows
+
+
+def _to_noisy(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose metrics say that they are measured against noisy images."""
+    kept = {name: value for name, value in row.items() if name not in ("bce", "ssim")}
+    return {f"{name}_to_noisy" if name in ("mse", "psnr") else name: value for name, value in kept.items()}
 
 
 def _means(scores: dict[str, np.ndarray], where: Any) -> dict[str, float | None]:

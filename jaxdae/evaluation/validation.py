@@ -13,7 +13,7 @@ from jaxdae.models.prediction import predict
 from jaxdae.noise import EACH
 from jaxdae.parallel import IN_TURN, Population
 from jaxdae.rng import Draws
-from jaxdae.training.epoch import make_examples
+from jaxdae.training.epoch import make_examples, take_sample
 from jaxdae.training.member import Member
 
 Images5 = Float[Array, "member image height width channel"]
@@ -22,7 +22,9 @@ Images5 = Float[Array, "member image height width channel"]
 def validate(
     params: Any, members: Member, source: Source, *, seed: int = 0, population: Population = IN_TURN
 ) -> tuple[Float[Array, "member"], Float[Array, "member"]]:
-    """Mean loss and mean PSNR (dB) of every member on clean images with its own noise.
+    """Mean loss and mean PSNR (dB) of every member with its own noise, against the clean images.
+
+    Where the source has none, both are against the other noisy image of each pair.
 
     Args:
         params: stacked.
@@ -70,9 +72,12 @@ def _validate(
             example = make_examples(member, source, draws)
             network = functools.partial(predict, member.model, params)
             losses = member.objective.losses(network, example, draws)
-            clean = jax.vmap(source.take, in_axes=(EACH, 0))(draws, index).clean
+            sample = jax.vmap(lambda draws: take_sample(member, source, draws), in_axes=(EACH,))(draws)
+            target = jnp.asarray(sample.clean if sample.other is None else sample.other)
+            if getattr(source, "beyond", False):
+                target = jnp.clip(target, 0, 1)
             image = jnp.clip(network(example.input, example.level).image, 0, 1)
-            return losses, metrics.psnr(image, clean)
+            return losses, metrics.psnr(image, target)
 
         losses, psnr = parallel.in_batches(one_batch, (params, member, source), jnp.arange(source.examples))
         return losses.mean(), psnr.mean()

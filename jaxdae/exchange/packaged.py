@@ -1,24 +1,30 @@
 """Denoisers by name or path.
 
-The package holds one, `digits`: the classic experiment's, made on MNIST with Gaussian noise of level 0.5.
+The package holds two: `digits`, the classic experiment's, made on MNIST with Gaussian noise of level 0.5, and `photos`,
+a blind one for photographs with Gaussian noise of 0 to 55 of 255.
 """
 
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
+
 from jaxdae.errors import InputError
-from jaxdae.exchange import saved
+from jaxdae.exchange import levels, saved
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.runs import folder
 from jaxdae.runs.run import load_run
 
-PACKAGED = ("digits",)
+PACKAGED = ("digits", "photos")
+SMALL = 40
+"""Pictures of at most so many pixels a side are taken for digits."""
 HOME = Path(str(resources.files("jaxdae"))) / "exchange"
 
 
 def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
-    """A denoiser that comes with the package ("digits": MNIST, Gaussian noise of level 0.5), or one of a folder.
+    """A denoiser that comes with the package ("digits", "photos"), or one of a folder.
 
     The folder is one that `save_denoiser` or `jaxdae export --to safetensors` wrote, or of a run. Of a run it is the
     member nearest level 0.5 with the lowest seed, with its last weights; `load_run(path).select()` gives the others.
@@ -39,3 +45,18 @@ def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
 def folder_of(name_or_path: str | os.PathLike) -> Path:
     """The folder of a packaged denoiser, for its name; any other path as it is."""
     return HOME / str(name_or_path) if str(name_or_path) in PACKAGED else Path(name_or_path)
+
+
+def fitting(pages: Sequence[np.ndarray]) -> Denoiser:
+    """The packaged denoiser for a picture, by its pages (height, width, channel): `digits` if all are small."""
+    return load_denoiser("digits" if max(side for page in pages for side in page.shape[:2]) <= SMALL else "photos")
+
+
+def require_fit(path: Path, denoiser: Denoiser, pages: Sequence[np.ndarray]) -> None:
+    """InputError if the noise of a picture is certainly stronger than a packaged denoiser was made for."""
+    high, found = denoiser.about.noise.level[1], levels.estimate_pages(pages)
+    if found.trusted and found.level > high * levels.TOLERANCE:
+        raise InputError(
+            f"{path} has noise of level {found.level:.2g} by estimate, more than the packaged denoisers take "
+            f"({high:.2g} for its size); name a run with --run, or a packaged one all the same ({', '.join(PACKAGED)})"
+        )

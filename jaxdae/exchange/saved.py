@@ -137,11 +137,14 @@ def _readme(denoiser: Denoiser, card: Card, dtype: str) -> str:
     head |= {"license": card.licence} if card.licence else {}
     size = "any height and width" if about.size is None else f"{about.size[0]}x{about.size[1]} pixels only"
     call = "denoiser(noisy, level)" if denoiser.takes_level else "denoiser(noisy)"
+    black_and_white = "black and white are measured of each file"
+    if about.value_range is not None:
+        low, high = about.value_range
+        black_and_white = f"{low:g} stands for 0 and {high:g} for 1 in {about.value_type} files"
     facts = {
         "network": f"{kind}, {count_parameters(denoiser.params):,} parameters ({dtype})",
         "noise": f"{noise.corruption}, level {format_level(noise.level)} on the [0, 1] scale, {kept}",
-        "images": f"{about.channels} channels, {size}; {about.value_range[0]:g} stands for 0 and "
-        f"{about.value_range[1]:g} for 1",
+        "images": f"{about.channels} channels, {size}; {black_and_white}",
         "origin": about.origin,
         "data": card.data,
         "trained by": card.command and f"`{card.command}`",

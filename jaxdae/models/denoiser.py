@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -31,14 +32,18 @@ class About:
     """The noise that it was trained on."""
     channels: int
     """Channels of its images."""
-    value_range: ValueRange = EIGHT_BIT
-    """The stored values that stand for 0 and 1."""
+    value_range: ValueRange | None = EIGHT_BIT
+    """The stored values that stand for 0 and 1: of 8 bits or given; None: measured of each file."""
     size: tuple[int, int] | None = None
     """The only height and width that it takes; None: any."""
+    trained_on: tuple[int, int] | None = None
+    """The height and width of the images or patches that it was trained on, if they are known."""
     seed: int | None = None
     """The seed of its training, if it has one."""
     origin: str = ""
     """Where it comes from, in words."""
+    value_type: str = "uint8"
+    """The type of stored values that `value_range` holds for, as `data.ranges.value_type` names it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,13 +60,23 @@ class Denoiser:
         """The denoised images, pure: no check, no tiling; on the [0, 1] scale, which image and residual may leave."""
         return predict(self.module, self.params, images, level).image
 
-    def __call__(self, noisy: Any, level: Any = None) -> Float[np.ndarray, "image height width channel"]:
+    def __call__(
+        self,
+        noisy: Any,
+        level: Any = None,
+        *,
+        mirrored: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Float[np.ndarray, "image height width channel"]:
         """Denoises images of any number and size, in bounded memory. Adds no noise.
 
         Args:
             noisy: (image, height, width, channel) floats on the [0, 1] scale; beyond it only if the network was trained
                 without clipping.
             level: their noise level (for all, or one each), for networks that take it.
+            mirrored: let the images go on as their mirror image beyond their borders, where the network itself sees
+                zeros, which darken the borders of bright images; of no effect on networks without a `reach`.
+            progress: called after each tile with how many are done, and of how many.
 
         Returns:
             The denoised images, of the same shape and scale (which the predictions image and residual may leave).
@@ -70,7 +85,7 @@ class Denoiser:
         """
         images, levels = self._checked(noisy), self.check_level(level, len(noisy))
         with rng.pinned():
-            return _denoise_tiled(self.params, images, self.module, levels)
+            return _denoise_tiled(self.params, images, self.module, levels, mirrored, progress)
 
     def layers(self, noisy: Images, level: Any = None) -> dict[str, Float[Array, "batch rows columns feature"]]:
         """What the network sows of its hidden layers (encoder_0 .. decoder_0 ..) for images on the [0, 1] scale."""
@@ -132,19 +147,48 @@ def _sown_layers(params: Any, noisy: Array, levels: Array | None, module: Any) -
     return sown["intermediates"]["layers"][0] if sown else {}
 
 
-def _denoise_tiled(params: Any, noisy: np.ndarray, module: Any, levels: np.ndarray | None) -> np.ndarray:
+def _denoise_tiled(
+    params: Any,
+    noisy: np.ndarray,
+    module: Any,
+    levels: np.ndarray | None,
+    mirrored: bool,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
     """Denoises tile by tile. Each sees all the pixels that can touch its output, so no seams arise."""
-    below, right = (-side % module.multiple for side in noisy.shape[1:3])
-    padded = noisy
-    if below or right:  # by NumPy, which compiles nothing for a new size
-        padded = np.pad(noisy, ((0, 0), (0, below), (0, right), (0, 0)), mode="edge")
-    clean = np.empty_like(padded)
-    for rows, kept_rows in _tiles(padded.shape[1], module):
-        for columns, kept_columns in _tiles(padded.shape[2], module):
-            tile = _denoise_batched(params, padded[:, rows, columns], levels, module)
-            inner = tile[:, _shifted(kept_rows, -rows.start), _shifted(kept_columns, -columns.start)]
-            clean[:, kept_rows, kept_columns] = inner
-    return clean[:, : noisy.shape[1], : noisy.shape[2]]
+    unit, size = module.multiple, noisy.shape[1:3]
+    margin = -(-module.reach // unit) * unit if mirrored and module.reach is not None else 0
+    tiles = list(itertools.product(*(_tiles(side + 2 * margin + -side % unit, module) for side in size)))
+    clean = np.empty_like(noisy)
+    for done, (rows, columns) in enumerate(tiles, 1):
+        inside = [_shifted(window, -margin) for window, _ in (rows, columns)]
+        tile = _denoise_batched(params, _cut(noisy, inside[0], inside[1], margin > 0), levels, module)
+        kept = [
+            slice(max(part.start - margin, 0), min(part.stop - margin, side))
+            for (_, part), side in zip((rows, columns), size, strict=True)
+        ]
+        y, x = (_shifted(part, -window.start) for part, window in zip(kept, inside, strict=True))
+        clean[:, kept[0], kept[1]] = tile[:, y, x]
+        if progress:
+            progress(done, len(tiles))
+    return clean
+
+
+def _cut(images: np.ndarray, rows: slice, columns: slice, mirrored: bool) -> np.ndarray:
+    """A window that may leave the images, by NumPy, which compiles nothing for a new size.
+
+    Beyond the border lies the mirror image, or else the last pixel again and again.
+    """
+    indices = []
+    for part, side in zip((rows, columns), images.shape[1:3], strict=True):
+        index = np.arange(part.start, part.stop)
+        if mirrored:
+            index = np.abs(index) % max(2 * (side - 1), 1)
+            index = np.minimum(index, 2 * (side - 1) - index)
+        indices.append(np.clip(index, 0, side - 1))
+    if rows.start >= 0 and columns.start >= 0 and rows.stop <= images.shape[1] and columns.stop <= images.shape[2]:
+        return images[:, rows, columns]
+    return images[:, indices[0][:, None], indices[1]]
 
 
 def _tiles(side: int, module: Any) -> Iterator[tuple[slice, slice]]:

@@ -16,14 +16,17 @@ from jaxdae.rng import Draws
 
 @struct.dataclass
 class Noise2Noise(Supervised):
-    """The target is a second noisy draw of the same image, at the same level (Lehtinen et al. 2018, arXiv 1803.04189).
+    """The target is another noisy image of the same scene (Lehtinen et al. 2018, arXiv 1803.04189).
+
+    It is a second draw at the same level or, of pairs, the other real noisy image; noise asked for is then added to
+    the input only.
 
     The network of least squared error predicts the mean of the targets: that of the clean images, if noise keeps the
     mean. So clipped noise, corruptions that move the mean, binary cross-entropy (which has no minimum for targets
     beyond [0, 1]) and the logarithm of the error (whose optimum is not the mean) are refused.
     """
 
-    takes_pairs = False
+    pairs = "noisy"  # the targets of the pairs that it takes
 
     loss: str | None = structure("mse", LOSS_HELP, choices=LOSSES)
     allow_bias: bool = structure(False, "train although the mean of the noisy targets is not the clean image")
@@ -43,7 +46,11 @@ class Noise2Noise(Supervised):
         return super().check(noise, model)
 
     def example(self, draws: Draws, sample: Sample, noise: Noise) -> Example:
-        """Two noisy images of a clean one."""
+        """Two noisy images of one scene."""
+        if sample.other is not None:
+            assert sample.noisy is not None
+            noisy, level = noise.apply(draws, sample.noisy)
+            return Example(noisy, sample.other, None, level)
         assert sample.clean is not None
         noisy, level = noise.apply(draws, sample.clean)
         target, _ = noise.apply(draws, sample.clean, rng.TARGET)

@@ -27,7 +27,7 @@ class Supervised:
     say.
     """
 
-    takes_pairs = True  # of real noisy images and clean ones
+    pairs = "clean"  # the targets of the pairs that it takes
 
     loss: str | None = structure(None, LOSS_HELP, choices=LOSSES, unset="bce of logits, else mse")
 

@@ -43,12 +43,15 @@ def write_figures(
     level = default_levels([denoiser.about.noise])[0] if noise_level is None else noise_level
     noise = denoiser.about.noise.replace(level=level)  # type: ignore[attr-defined]
     start = data.test if data.noisy_test is None else data.noisy_test
-    noisy = np.asarray(noisy_examples(start[:10], noise, seed=run.loop.evaluation_seed))
+    if noise.clip and start.dtype != np.uint8:  # as in training
+        start = np.clip(start, 0, 1)
+    noisy = np.asarray(noisy_examples(start[:10], noise, seed=run.loop.evaluation_seed, beyond=not noise.clip))
     told = level if denoiser.takes_level else None
     layers = jax.device_get(denoiser.layers(noisy, told))
     layer = layer or ("encoder_0" if "encoder_0" in layers else next(iter(layers), None))
     drawn["noisy"] = plots.noisy_digits(noisy)
-    drawn["denoised"] = plots.noisy_denoised_clean(noisy, denoiser(noisy, told), np.asarray(to_unit(data.test[:10])))
+    below, third = np.asarray(to_unit(data.test[:10])), "other" if data.pairs == "noisy" else "clean"
+    drawn["denoised"] = plots.noisy_denoised_clean(noisy, denoiser(noisy, told), below, third=third)
     if layer is not None:
         require_name("layer", layer, layers)
         drawn[f"features_{layer}"] = plots.feature_maps(noisy[0], layers[layer][0], layer=layer)

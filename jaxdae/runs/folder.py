@@ -17,6 +17,7 @@ from typing import Any, get_args
 from jaxdae import components, rng
 from jaxdae.components import structure
 from jaxdae.data import Data
+from jaxdae.data.source import EIGHT_BIT, ValueRange
 from jaxdae.errors import InputError
 from jaxdae.parallel import Population
 from jaxdae.runs.files import write_text
@@ -61,6 +62,13 @@ class Config:
     source: dict[str, Any]
     """`dataset` (a name, a path, or None for images given from Python), `sha256`, `image` (height, width, channels) of
     an example; for a path, how its pictures are read too."""
+
+    @property
+    def stored_values(self) -> tuple[ValueRange | None, str]:
+        """The stored values of black and white (None: measured of each file), and the type that they hold for."""
+        kind, given = self.source.get("value_type", "uint8"), self.source.get("value_range")
+        low, high = given or EIGHT_BIT
+        return (low, high) if given or kind == "uint8" else None, kind
 
 
 def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdae import components, evaluation, parallel, training
-from jaxdae.data import Data, Source, load_again
+from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
@@ -129,14 +129,28 @@ def _with_epochs(path: Path, config: Config, epochs: int) -> Config:
 def _split(config: Config, data: Data) -> tuple[Source, Source]:
     """The images to train and to validate on."""
     for member in config.members:
-        if data.noisy_test is not None and not getattr(member.objective, "takes_pairs", False):
-            raise InputError(f"{type(member.objective).__name__} makes its own targets; train pairs with supervised")
+        _require_objective(member, data)
         if member.model.multiple > max(data.image[:2]):
             raise InputError(
                 f"images of {data.image[:2]} pixels are too small for a network that works on multiples of "
                 f"{member.model.multiple} pixels; take a smaller depth"
             )
     return data.sources(config.loop.holdout)
+
+
+def _require_objective(member: Member, data: Data) -> None:
+    """InputError unless a member can be trained on the targets of the data."""
+    name, wanted = type(member.objective).__name__, getattr(member.objective, "pairs", None)
+    if data.pairs == "noisy" and wanted != "noisy":
+        raise InputError(f"the targets of these pairs are noisy, no clean ones for {name}; use objective noise2noise")
+    if data.pairs == "clean" and wanted != "clean":
+        raise InputError(
+            f"{name} takes no clean targets; train pairs with supervised, or read them with noisy_target=True"
+        )
+    if isinstance(data, OwnPictures) and data.beyond and member.objective.loss == "bce" and not member.noise.clip:
+        raise InputError(
+            f"loss bce has no minimum for targets beyond [0, 1], which {data.name} has; use loss mse, or clip the noise"
+        )
 
 
 def _untrained(config: Config) -> tuple[list[Group], list[TrainState], list[Best]]:
@@ -235,12 +249,13 @@ def _finish_epoch(
         measured = jax.device_get((train_losses, val_losses, val_psnr))
         states[g], bests[g] = training.finish_epoch(state, bests[g], val_losses, epoch)
         for index, *numbers in zip(group.indices, *measured, strict=True):
-            lines.append(_log_line(config.members[index], index, epoch, numbers, rate))
+            lines.append(_log_line(config, index, epoch, numbers, rate))
     return lines
 
 
-def _log_line(member: Member, index: int, epoch: int, numbers: Sequence[Any], rate: float | None) -> dict[str, Any]:
-    names = (train_loss(member), f"val_{member.objective.loss}", "val_psnr")
+def _log_line(config: Config, index: int, epoch: int, numbers: Sequence[Any], rate: float | None) -> dict[str, Any]:
+    member, to_noisy = config.members[index], config.source.get("noisy_target", False)
+    names = (train_loss(member), f"val_{member.objective.loss}", "val_psnr_to_noisy" if to_noisy else "val_psnr")
     rounded = [round(float(value), 6) if math.isfinite(value) else None for value in numbers]
     what = {"epoch": epoch, "member": index, "noise_level": format_level(member.noise.level), "seed": member.seed}
     return what | dict(zip(names, rounded, strict=True)) | {"images_per_second": rate and round(rate, 1)}

@@ -65,8 +65,12 @@ class Run:
     def _denoiser(self, index: int, weights: Weights) -> Denoiser:
         member = self.members[index]
         params = self.best[index].params if weights == "best" else self.params[index]
-        channels = self.config.source["image"][-1]
-        about = About(member.noise, channels, seed=member.seed, origin=self.describe(index, weights))
+        (height, width, channels), (value_range, kind) = self.config.source["image"], self.config.stored_values
+        origin = self.describe(index, weights)
+        about = About(
+            member.noise, channels, value_range,
+            trained_on=(height, width), seed=member.seed, origin=origin, value_type=kind,
+        )  # fmt: skip
         return Denoiser(member.model, params, about)
 
     def index(self, member: int | None = None) -> int:

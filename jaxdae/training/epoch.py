@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from jaxdae import parallel, rng
-from jaxdae.data.source import Source
+from jaxdae.data.source import Sample, Source
 from jaxdae.models import initialize
 from jaxdae.noise import EACH
 from jaxdae.parallel import IN_TURN, Population
@@ -179,9 +179,17 @@ def make_examples(member: Member, source: Source, draws: Draws) -> Any:
     """A batch of a member's examples, each by its own named draws (one seed, one epoch, an index for each)."""
 
     def one(draws: Draws) -> Any:
-        return member.objective.example(draws, source.take(draws, draws.index), member.noise)
+        return member.objective.example(draws, take_sample(member, source, draws), member.noise)
 
     return jax.vmap(one, in_axes=(EACH,))(draws)
+
+
+def take_sample(member: Member, source: Source, draws: Draws) -> Sample:
+    """One example of a source as a member sees it: where its noise is clipped, values beyond [0, 1] are too."""
+    sample = source.take(draws, draws.index)
+    if member.noise.clip and getattr(source, "beyond", False):
+        return jax.tree.map(lambda image: jnp.clip(image, 0, 1), sample)
+    return sample
 
 
 @jax.jit

@@ -1,9 +1,9 @@
 """Options are generated from what the components declare; words on the command line become members."""
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
+from tiny import DATA
 
 import jaxdae
 from jaxdae import components
@@ -120,7 +120,7 @@ def test_presets():
 
 def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(train.options, "load", lambda name, **_: calls.append(name) or SimpleNamespace(notes=()))
+    monkeypatch.setattr(train.options, "load", lambda name, **_: calls.append(name) or DATA)
     monkeypatch.setattr(train.runs, "train", lambda *args, **kwargs: calls.append((args, kwargs)))
     monkeypatch.setattr(train, "report_run", lambda *_: 0)
     assert train.run(["--preset", "classic", "--out", str(tmp_path), "--no-progress"]) == 0

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 from command import refused, run
 from PIL import Image
 
@@ -62,6 +63,10 @@ def same_params(a, b):
         (["--dataset", "{}", "--patch", "16", "--holdout", "2"], "held out by --held-out"),
         (["--dataset", "{}", "--patch", "16", "--target", "{}/gone"], "gone does not exist"),
         (["--dataset", "{}", "--patch", "16", "--target", "{}"], "is the folder of the noisy pictures itself"),
+        (["--dataset", "{}", "--patch", "16", "--target", "next"], "have unequal sizes"),
+        (["--dataset", "{}", "--patch", "16", "--range", "9", "1"], "--range 9 1 is not allowed"),
+        (["--dataset", "{}", "--target", "{}", "--objectives", "supervised", "noise2noise", "--no-clip"], "two runs"),
+        (["--dataset", "digits", "--range", "0", "9"], "--range is for pictures of your own"),
         (["--dataset", "digits", "--patch", "16"], "--patch is for pictures of your own (--dataset FOLDER), not for"),
     ],
 )  # fmt: skip
@@ -74,8 +79,9 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(capsys, tmp_path, p
 def test_the_run_keeps_how_its_pictures_are_read(trained, pictures):
     source = folder.load_config(trained).source
     assert {name: source[name] for name in source if name != "sha256"} == {
-        "dataset": str(pictures.resolve()), "target": None, "patch": 16, "colour": "grey", "augment": True,
-        "held_out": 0.1, "image": [16, 16, 1],
+        "dataset": str(pictures.resolve()), "target": None, "noisy_target": False, "patch": 16, "colour": "grey",
+        "augment": True, "held_out": 0.1, "coverage": 1, "value_range": None, "value_type": "uint8",
+        "shared_range": None, "image": [16, 16, 1],
     }  # fmt: skip
 
 
@@ -132,8 +138,6 @@ def test_pairs_are_trained_and_measured_on_their_own_noise(capsys, tmp_path, pic
     monkeypatch.setattr(report, "write_figures", lambda *_: [])
     noisy = save(tmp_path / "noisy", noise=20)
     words = ["--dataset", noisy, "--target", pictures, "--epochs", "1", "--out", tmp_path / "run"]
-    other = ["--objective", "noise2noise", "--no-clip", "--prediction", "image"]
-    refused(capsys, "train pairs with supervised", "train", *words, *SMALL, *other)
     assert run(capsys, "train", *words, *SMALL)[0] == 0
     data = jaxdae.data.load_again(folder.load_config(tmp_path / "run").source)
     assert folder.load_config(tmp_path / "run").members[0].noise.level == (0, 0)
@@ -141,3 +145,99 @@ def test_pairs_are_trained_and_measured_on_their_own_noise(capsys, tmp_path, pic
     clean, real = data.test / 255, data.noisy_test / 255
     assert identity["psnr"] == pytest.approx(np.mean(-10 * np.log10(((clean - real) ** 2).mean((1, 2, 3)))), abs=1e-3)
     assert row["psnr"] == pytest.approx(folder.read_history(tmp_path / "run")[-1]["val_psnr"], abs=2e-5)
+
+
+def db(images, clean):
+    """Mean PSNR of images clamped to [0, 1], by NumPy alone."""
+    return np.mean(-10 * np.log10(((np.clip(images, 0, 1) - clean) ** 2).mean((1, 2, 3))))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    """Five frames of one scene in a 16-bit file, dim and noisy."""
+    frames = np.random.default_rng(0).normal(np.linspace(500, 600, 480).reshape(20, 24), 15, (5, 20, 24))
+    path = tmp_path_factory.mktemp("stacks") / "stack.tif"
+    tifffile.imwrite(path, frames.astype(np.uint16), photometric="minisblack")
+    return path
+
+
+@pytest.mark.slow
+def test_frames_are_trained_with_noise2noise_and_nothing_claims_a_clean_picture(capsys, tmp_path, stack, monkeypatch):
+    monkeypatch.setattr(report, "write_figures", lambda *_: [])
+    words = [
+        "train",
+        "--dataset",
+        stack,
+        "--target",
+        "next",
+        "--objectives",
+        "noise2noise",
+        "--seeds",
+        "0",
+        "1",
+        *SMALL,
+    ]
+    refused(capsys, "are noisy, no clean ones for Supervised", *words[:5], *SMALL, "--out", tmp_path / "whole")
+    status, out, _ = run(capsys, *words, "--epochs", "2", "--out", tmp_path / "whole")
+    assert status == 0 and "no clean image is known: measured against the other noisy image" in out
+    line = folder.read_history(tmp_path / "whole")[-2]
+    assert "val_psnr" not in line and "val_mse" in line
+    identity, row, _ = json.loads(run(capsys, "evaluate", tmp_path / "whole", "--json")[1])
+    assert not {"bce", "mse", "psnr", "ssim"} & set(row)
+    assert row["psnr_to_noisy"] == pytest.approx(line["val_psnr_to_noisy"], abs=2e-5)
+    frames = tifffile.imread(stack).astype(np.float64)
+    low, high = np.percentile(frames, (0.1, 99.9))
+    fourth, fifth = ((frame[None, 2:18, 4:20, None] - low) / (high - low) for frame in frames[3:])
+    assert identity["psnr_to_noisy"] == pytest.approx(db(fourth, np.clip(fifth, 0, 1)), abs=1e-3)
+
+    assert run(capsys, *words, "--epochs", "1", "--out", tmp_path / "longer")[0] == 0
+    assert run(capsys, "resume", tmp_path / "longer", "--epochs", "2", "--no-progress")[0] == 0
+    same_params(tmp_path / "longer", tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", [True, False])
+def test_values_beyond_the_range_go_through_training_and_evaluation_alike(capsys, tmp_path, stack, clip, monkeypatch):
+    monkeypatch.setattr(report, "write_figures", lambda *_: [])
+    words = ["train", "--dataset", stack, "--range", "520", "560", "--epochs", "1", "--out", tmp_path / "run", *SMALL]
+    other = ["--noise-level", "0.1"] if clip else ["--no-clip", "--noise-level", "0", "--loss", "mse"]
+    if not clip:
+        refused(capsys, "loss bce has no minimum for targets beyond [0, 1]", *words, *other[:-1], "bce")
+    assert run(capsys, *words, *other)[0] == 0
+    _, row = json.loads(run(capsys, "evaluate", tmp_path / "run", "--json")[1])
+    assert row["psnr"] == pytest.approx(folder.read_history(tmp_path / "run")[-1]["val_psnr"], abs=2e-5)
+    if not clip:
+        data = jaxdae.data.load_again(folder.load_config(tmp_path / "run").source)
+        assert data.noisy_test.max() > 1, "what the network sees"
+        [denoiser] = jaxdae.load_run(tmp_path / "run").denoisers
+        assert row["psnr"] == pytest.approx(db(denoiser(data.noisy_test), data.test), abs=1e-3)
+    status, out, _ = run(capsys, "denoise", stack, "--run", tmp_path / "run", "--out", tmp_path / "out")
+    assert status == 0 and "in uint16 files 520 and 560 stand for black and white, as in training" in out
+    same = ["denoise", stack, "--run", tmp_path / "run", "--range", "520", "560", "--out", tmp_path / "same"]
+    assert run(capsys, *same)[0] == 0
+    np.testing.assert_array_equal(*(tifffile.imread(tmp_path / out / "stack.tif") for out in ("out", "same")))
+    Image.fromarray(np.full((20, 24), 200, np.uint8)).save(tmp_path / "grey.png")
+    assert run(capsys, "denoise", tmp_path / "grey.png", "--run", tmp_path / "run", "--out", tmp_path / "out")[0] == 0
+    assert jaxdae.load_run(tmp_path / "run").denoisers[0].about.value_range == (520, 560)
+
+
+@pytest.mark.slow
+def test_a_run_from_python_is_used_from_the_command_with_and_without_its_pictures(capsys, tmp_path, pictures):
+    photos = shutil.copytree(pictures, tmp_path / "photos")
+    model = jaxdae.ConvAutoencoder(width=2, depth=1)
+    members = jaxdae.grid(jaxdae.Member(model=model), {"noise.level": [0.1, 0.2]})
+    data = jaxdae.read_own(photos, patch=16)
+    made = jaxdae.train(members, data, epochs=1, batch_size=4, chunk_steps=2, out=tmp_path / "run")
+    rows = jaxdae.evaluate(made.denoisers, data.test, noisy=data.noisy_test)
+    assert json.loads(run(capsys, "evaluate", tmp_path / "run", "--json")[1]) == rows
+    assert jaxdae.resume(tmp_path / "run", epochs=2).history[-1]["epoch"] == 2
+    assert run(capsys, "plot", tmp_path / "run")[0] == 0
+    assert {"loss.png", "noisy.png", "denoised.png"} <= {file.name for file in (tmp_path / "run" / "figures").iterdir()}
+    shutil.rmtree(photos)
+    assert jaxdae.load_run(tmp_path / "run").denoisers[1](np.zeros((1, 9, 9, 1), np.float32)).shape == (1, 9, 9, 1)
+    status, out, _ = run(capsys, "plot", tmp_path / "run")
+    assert status == 0 and "only the loss curves" in out
+    words = ["denoise", pictures / "0.png", "--run", tmp_path / "run", "--member", "1", "--out", tmp_path / "out"]
+    assert run(capsys, *words)[0] == 0 and (tmp_path / "out" / "0.png").exists()
+    for verb in ("evaluate", "resume"):
+        refused(capsys, "photos does not exist", verb, tmp_path / "run")

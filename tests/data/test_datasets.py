@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from jaxdae.data import ImageData, datasets, load
+from jaxdae.data.idx import parse_idx_images
 from jaxdae.errors import InputError
 
 needs_mnist = pytest.mark.skipif(
@@ -45,7 +46,7 @@ def test_an_unknown_name_gets_the_nearest():
 
 def test_idx_images_are_read():
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    np.testing.assert_array_equal(datasets.parse_idx_images(Path("a.gz"), idx(images)), images[..., None])
+    np.testing.assert_array_equal(parse_idx_images(Path("a.gz"), idx(images)), images[..., None])
 
 
 @pytest.mark.parametrize(
@@ -55,13 +56,16 @@ def test_idx_images_are_read():
         (b"\x1f\x8bbroken", "damaged .*fetch it again"),
         (idx(np.zeros((9, 9, 9), np.uint8))[:-12], "damaged"),
         (gzip.compress(b"short"), "expected magic number 2051"),
-        (idx(np.zeros((5, 1, 1), np.uint8), magic=2049), "got 2049"),
+        (
+            idx(np.zeros((5, 1, 1), np.uint8), magic=2049),
+            "an IDX file of labels, in one dimension; give the one of images",
+        ),
         (gzip.compress(np.array([2051, 2, 3, 4], ">i4").tobytes() + b"123"), r"19 bytes for \(2, 3, 4\) pixels"),
     ],
 )
 def test_a_damaged_file_is_named(content, sentence):
     with pytest.raises(InputError, match=f"^/files/a.gz is .*{sentence}"):
-        datasets.parse_idx_images(Path("/files/a.gz"), content)
+        parse_idx_images(Path("/files/a.gz"), content)
 
 
 def test_another_file_by_hand_is_named_with_both_digests(tmp_path):

@@ -34,13 +34,13 @@ def take(source, draws):
 def taken(channels=1, augment=False, epoch=1, seed=3, index=None, pairs=False):
     pictures = located(channels)
     noisy = [picture + 0.5 for picture in pictures] if pairs else None
-    source = Patches.of(pictures, noisy, PATCH, augment, (0.0, 1.0))
+    source = Patches.of(pictures, noisy, PATCH, augment, 1, (0.0, 1.0))
     positions = jnp.arange(source.examples) if index is None else jnp.asarray(index)
     return take(source, Draws(jnp.uint32(seed), jnp.uint32(epoch), positions))
 
 
 def test_a_picture_has_as_many_patches_as_cover_its_area():
-    source = Patches.of(located(), None, PATCH, False, EIGHT_BIT)
+    source = Patches.of(located(), None, PATCH, False, 1, EIGHT_BIT)
     assert source.examples == 2 + 1 + 4
     assert source.picture.tolist() == [0, 0, 1, 2, 2, 2, 2]
 

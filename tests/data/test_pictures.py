@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from roundtrip import again, assert_same
 from tiny import pixels
 
 from jaxdae.data import picture_files, pictures
@@ -80,26 +82,9 @@ def test_what_is_refused(tmp_path):
 
 
 def test_what_lies_beyond_black_and_white_becomes_them(tmp_path):
-    picture = pictures.Picture((np.zeros((1, 2, 1), np.uint8),), (None,), 0, 255, "pillow", {"format": "PNG"})
-    pictures.write(tmp_path / "a.png", picture, [np.array([[[-0.3], [1.2]]], np.float32)])
-    assert pixels(tmp_path / "a.png").tolist() == [[0, 255]]
-
-
-def again(path):
-    """A picture, and what is read after writing it back."""
-    picture = pictures.read(path)
-    target = path.with_name(f"again-{path.name}")
-    pictures.write(target, picture, pictures.unit_scale(picture))
-    return picture, pictures.read(target)
-
-
-def assert_same(path):
-    picture, written = again(path)
-    assert len(picture.pages) == len(written.pages)
-    for old, new in zip(picture.pages, written.pages, strict=True):
-        assert old.dtype == new.dtype
-        np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-6 * np.abs(old).max())
-    return picture, written
+    picture = pictures.Picture((np.zeros((1, 2, 1), np.uint8),), (None,), "pillow", {"format": "BMP"}, 0, 255)
+    pictures.write(tmp_path / "a.bmp", picture, [np.array([[[-0.3], [1.2]]], np.float32)])
+    assert pixels(tmp_path / "a.bmp").tolist() == [[0, 255]]
 
 
 @pytest.mark.parametrize("kind", ["uint16", "int8", "int16", "int32", "float32", "float64"])
@@ -131,12 +116,35 @@ def test_the_range_is_measured_over_all_pages_or_given(tmp_path):
 @pytest.mark.parametrize("channels", [2, 3, 4])
 def test_png_of_16_bit_colour_keeps_16_bits(tmp_path, channels):
     values = np.random.default_rng(0).integers(0, 65536, (9, 7, channels), np.uint16)
-    pictures.png16.write(tmp_path / "a.png", values, [])
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(values))
     with Image.open(tmp_path / "a.png") as image:  # Pillow reads the high bytes
         image.load()
         np.testing.assert_array_equal(np.asarray(image)[..., 0], values[..., 0] >> 8)
     picture, _ = assert_same(tmp_path / "a.png")
     np.testing.assert_array_equal(picture.pages[0], values[..., : channels - (channels in (2, 4))])
+
+
+@pytest.mark.parametrize("often", [1, 80])
+@pytest.mark.parametrize(
+    ("kind", "nothing", "tagged"),
+    [("float32", -9999, False), ("float32", -3.4028235e38, False), ("int32", -(2**31), False),
+     ("float64", 1e300, False), ("float32", -50, True), ("int16", -50, True)],
+)  # fmt: skip
+def test_values_that_stand_for_nothing_stay_exactly(tmp_path, kind, nothing, tagged, often):
+    values = (np.tile(GREY, (8, 9)) / 5).astype(kind)
+    values[5, :often] = nothing
+    tifffile.imwrite(tmp_path / "a.tif", values, extratags=[(42113, 2, 0, str(nothing), True)] if tagged else [])
+    picture = pictures.read(tmp_path / "a.tif")
+    [page] = pictures.unit_scale(picture)
+    assert np.isfinite(page).all() and page[5, 0, 0] == (nothing > 0)
+    assert (
+        0 <= picture.black < 1
+        and 40 < picture.white < 44
+        and pictures.left_as_they_are(picture).startswith(f"{often} values stay")
+    )
+    [written] = pictures.stored(picture, [page * 0 + 0.3])
+    np.testing.assert_array_equal(written[5, :often, 0], values[5, :often])
+    assert (written[6] != values[6][:, None]).any()
 
 
 def test_animations_keep_their_frames(tmp_path):
@@ -173,6 +181,6 @@ def test_real_files_come_back_or_are_refused(tmp_path):
         written = pictures.read(tmp_path / path.name)
         assert [(p.shape, p.dtype) for p in picture.pages] == [(p.shape, p.dtype) for p in written.pages], path
     assert refused <= {
-        "pil_mode_16bit.png", "pil_png_decompression_dos.png", "pil_seek_too_large.tif",
+        "pil_png_decompression_dos.png", "pil_seek_too_large.tif",
         "pil_tiff_strip_cmyk_jpeg.tif", "pil_truncated_jpeg.jpg",
     }  # fmt: skip

@@ -1,22 +1,24 @@
 """Picture files through a denoiser: names, sizes and depth stay, and nothing is written by halves."""
 
+import resource
+
 import numpy as np
 import pytest
 from PIL import Image
 from tiny import pixels, random_params
 
 import jaxdae
-from jaxdae.data import pictures
+from jaxdae.data import picture_files, pictures
 from jaxdae.errors import InputError
 from jaxdae.exchange.pictures import Options, denoise_pictures
 from jaxdae.models.denoiser import About, Denoiser
 
 MODEL = jaxdae.ConvAutoencoder(width=2, depth=1)
 NOISE = jaxdae.Noise("masking", (0.5, 0.5))
-GREY = Denoiser(MODEL, random_params(MODEL), About(NOISE, 1, origin="somewhere"))
-COLOUR = Denoiser(MODEL, random_params(MODEL, 3), About(NOISE, 3, origin="somewhere"))
-
 DARK = np.random.default_rng(0).integers(0, 100, (20, 27), np.uint8)
+GREY = Denoiser(MODEL, random_params(MODEL), About(NOISE, 1, trained_on=DARK.shape, origin="somewhere"))
+COLOUR = Denoiser(MODEL, random_params(MODEL, 3), About(NOISE, 3, trained_on=DARK.shape, origin="somewhere"))
+
 RGB = np.stack([DARK, DARK[::-1], DARK[:, ::-1]], axis=-1)
 
 
@@ -28,6 +30,16 @@ def save(path, array):
 
 def run(denoiser, *inputs, out, **options):
     return list(denoise_pictures(denoiser, inputs, out, Options(**options)))
+
+
+def failures(denoiser, *inputs, out, **options):
+    """What `denoise_pictures` returns."""
+    lines = denoise_pictures(denoiser, inputs, out, Options(**options))
+    while True:
+        try:
+            next(lines)
+        except StopIteration as end:
+            return end.value
 
 
 def through(denoiser, array):
@@ -73,9 +85,7 @@ def test_bright_pictures_are_inverted_when_asked(tmp_path, capsys):
     run(GREY, dark, out=tmp_path / "1")
     assert capsys.readouterr().err == ""
     run(GREY, bright, out=tmp_path / "2")
-    assert (
-        "bright.png is mostly bright, the model was trained on white on black: try --invert" in capsys.readouterr().err
-    )
+    capsys.readouterr()
     run(GREY, bright, out=tmp_path / "3", invert=True)
     assert capsys.readouterr().err == ""
     assert_close(pixels(tmp_path / "3" / "bright.png"), 255.0 - pixels(tmp_path / "1" / "dark.png"))
@@ -88,9 +98,9 @@ def test_noise_is_added_when_asked_another_for_each_picture(tmp_path):
     seen = []
 
     class Recorder:
-        about, check_level = GREY.about, GREY.check_level
+        about, check_level, takes_level = GREY.about, GREY.check_level, False
 
-        def __call__(self, noisy, level):
+        def __call__(self, noisy, level, **_):
             seen.append(noisy[0])
             return noisy
 
@@ -129,22 +139,27 @@ def test_what_is_refused_leaves_nothing_behind(tmp_path, names, options, sentenc
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     scan = save(tmp_path / "scan.png", DARK)
 
-    def disk_full(path, *args):
-        path.write_bytes(b"half")
-        raise OSError("no space left")
+    for error, sentence in (
+        (OSError("no space left"), r"scan.png cannot be written: is the disk full\? \(no space left\)"),
+        (IndexError("out of\nrange"), "scan.png cannot be written as the file was: out of range"),
+    ):
 
-    monkeypatch.setattr(pictures, "write", disk_full)
-    with pytest.raises(OSError, match="no space"):
-        run(GREY, scan, out=tmp_path / "clean")
+        def fails(path, *args, error=error):
+            path.write_bytes(b"half")
+            raise error
+
+        monkeypatch.setattr(pictures, "write", fails)
+        with pytest.raises(InputError, match=sentence):
+            run(Identity(), scan, out=tmp_path / "clean")
     assert not list((tmp_path / "clean").iterdir())
 
 
 class Identity:
     """A denoiser that changes nothing, of clipped images."""
 
-    about, check_level = GREY.about, GREY.check_level
+    about, check_level, takes_level = GREY.about, GREY.check_level, False
 
-    def __call__(self, noisy, level):
+    def __call__(self, noisy, level, **_):
         assert noisy.min() >= 0 and noisy.max() <= 1
         return noisy
 
@@ -188,3 +203,88 @@ def test_comparison_and_reference(tmp_path):
     assert lines[2:] == [f"  {name}: PSNR 100.00 dB, SSIM 1.0000" for name in ("noisy", "denoised")]
     side = pixels(tmp_path / "clean" / "a.png.compare.png")
     np.testing.assert_array_equal(side, np.concatenate([DARK, DARK], axis=1))
+
+
+def test_a_full_disk_ends_a_batch_and_leaves_what_was_finished(tmp_path):
+    """The limit of a file's size stands for the disk's, for every kind of file."""
+    noise = np.random.default_rng(0).integers(0, 100, (200, 300), np.uint8)
+    save(tmp_path / "in" / "a.png", DARK)
+    large = [save(tmp_path / "in" / f"b.{suffix}", noise) for suffix in ("bmp", "jpg", "pgm", "png", "tif", "webp")]
+    Image.fromarray(noise > 50).save(tmp_path / "in" / "b.tiff", compression="group4")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        failed = failures(Identity(), tmp_path / "in", out=tmp_path / "clean")
+        for file in [*large, tmp_path / "in" / "b.tiff"]:
+            with pytest.raises(InputError, match=f"{file.name} cannot be written: "):
+                run(Identity(), file, out=tmp_path / "other")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    [sentence] = failed
+    assert "b.bmp cannot be written" in sentence and "the 6 pictures after it were not tried" in sentence
+    assert [path.name for path in (tmp_path / "clean").iterdir()] == ["a.png"]
+    assert not list((tmp_path / "other").iterdir())
+    assert failures(Identity(), tmp_path / "in", out=tmp_path / "clean", skip_existing=True) == []
+    assert len(list((tmp_path / "clean").iterdir())) == 8
+
+
+def test_a_stopped_batch_continues(tmp_path):
+    for name in "abc":
+        save(tmp_path / "in" / f"{name}.png", DARK)
+
+    class Stopped(Identity):
+        calls = 0
+
+        def __call__(self, noisy, level, **_):
+            Stopped.calls += 1
+            if Stopped.calls == 2:
+                raise KeyboardInterrupt
+            return noisy
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Stopped(), tmp_path / "in", out=tmp_path / "clean")
+    assert [path.name for path in (tmp_path / "clean").iterdir()] == ["a.png"]
+    run(Stopped(), tmp_path / "in", out=tmp_path / "clean", skip_existing=True)
+    assert Stopped.calls == 4 and len(list((tmp_path / "clean").iterdir())) == 3
+
+
+def test_comparisons_hold_all_pages_are_no_pictures_and_heed_what_exists(tmp_path, capsys):
+    pages = [Image.fromarray(page) for page in (DARK, DARK[::-1].copy())]
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    save(tmp_path / "clean" / "a.png", DARK)
+    run(Identity(), tmp_path / "in.tif", out=tmp_path / "clean", compare=True)
+    run(Identity(), tmp_path / "clean" / "a.png", out=tmp_path / "clean" / "other", compare=True)
+    with Image.open(tmp_path / "clean" / "in.tif.compare.tif") as side:
+        side.seek(1)
+        np.testing.assert_array_equal(np.asarray(side), np.concatenate([DARK[::-1]] * 2, axis=1))
+    found = picture_files.find([tmp_path / "clean"], tmp_path / "out")
+    assert [path.name for path in found] == ["a.png", "in.tif", "a.png"]
+    assert picture_files.passed_over([tmp_path / "clean"], tmp_path / "out") == ""
+    (tmp_path / "clean" / "in.tif").unlink()
+    with pytest.raises(InputError, match=r"in.tif.compare.tif exists already; choose another folder"):
+        run(Identity(), tmp_path / "in.tif", out=tmp_path / "clean", compare=True)
+    run(Identity(), tmp_path / "in.tif", out=tmp_path / "clean", compare=True, overwrite=True)
+
+
+def test_folders_and_hidden_files_are_no_pictures_and_broken_links_are_named(tmp_path, capsys):
+    for name in ("a.png", "._a.png", "__MACOSX/a.png", ".cache/b.png"):
+        save(tmp_path / "in" / name, DARK)
+    (tmp_path / "in" / "folder.png").mkdir()
+    (tmp_path / "in" / "gone.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    [failed] = failures(Identity(), tmp_path / "in", out=tmp_path / "clean")
+    assert "gone.png cannot be read" in failed
+    assert [path.name for path in (tmp_path / "clean").iterdir()] == ["a.png"]
+    assert "3 files of other kinds were passed over: hidden" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_bright_pictures_get_no_dark_frame(tmp_path):
+    """But those of the size of the training stay as the network gives them."""
+    digits = jaxdae.load_denoiser("digits")
+    for side in (28, 40):
+        bright = save(tmp_path / f"{side}.png", np.full((side, side), 242, np.uint8))
+        run(digits, bright, out=tmp_path / "clean")
+    result = pixels(tmp_path / "clean" / "40.png").astype(float)
+    assert abs(result[0].mean() - result[20].mean()) < 1 and result[20].mean() > 220
+    assert_close(pixels(tmp_path / "clean" / "28.png"), through(digits, np.full((28, 28, 1), 242))[..., 0])

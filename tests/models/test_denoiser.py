@@ -38,6 +38,19 @@ def test_tiles_have_no_seams(monkeypatch):
     np.testing.assert_allclose(DENOISE(noisy), whole, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (61, 35)])
+def test_mirrored_images_are_denoised_as_parts_of_larger_ones(monkeypatch, size):
+    noisy, seen = random_images(1, *size, 1), []
+    margin = -(-MODEL.reach // 4) * 4
+    sides = [(margin, margin + -side % 4) for side in size]
+    whole = apply(np.pad(noisy, ((0, 0), *sides, (0, 0)), mode="reflect"))
+    if size[0] > 8:
+        monkeypatch.setattr(denoiser, "TILE", 8)
+    mirrored = DENOISE(noisy, mirrored=True, progress=lambda done, of: seen.append((done, of)))
+    np.testing.assert_allclose(mirrored, whole[:, margin:, margin:][:, : size[0], : size[1]], atol=1e-6)
+    assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)] and (len(seen) > 9) == (size[0] > 8)
+
+
 @pytest.fixture
 def identity_network(monkeypatch):
     monkeypatch.setattr(denoiser, "_denoise_batched", lambda params, noisy, levels, module: noisy)
@@ -49,6 +62,7 @@ def test_every_side_is_covered_by_its_tiles(identity_network, monkeypatch):
         for side in range(1, 400):
             noisy = random_images(1, side, 1, 1)
             np.testing.assert_array_equal(DENOISE(noisy), noisy)
+            np.testing.assert_array_equal(DENOISE(noisy, mirrored=True), noisy)
 
 
 def test_a_network_without_reach_sees_whole_pictures(monkeypatch):

@@ -1,0 +1,92 @@
+"""Pairs of pictures: a noisy one with the clean or another noisy one of its name, or with the next frame."""
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from jaxdae.data.folder import Found, Stored
+from jaxdae.data.ranges import Pixels
+from jaxdae.errors import InputError
+
+NEXT = "next"
+"""As a target: the next frame of the same sequence."""
+
+
+def matched(path: Path, inputs: Found, target: Path, targets: Found) -> tuple[dict[str, Stored], dict[str, Stored]]:
+    """The pictures of equal names in two folders, or of two files, less the pairs of which one is broken.
+
+    InputError if a picture has no pair, the two of a pair have unequal sizes, or none is left.
+    """
+    broken = {name for found in (inputs, targets) for name in found.broken}
+    sides = [
+        {name: picture for name, picture in found.pictures.items() if picture.group not in broken}
+        for found in (inputs, targets)
+    ]
+    if path.is_file() and target.is_file():  # whose own names may differ
+        sides = [{name.removeprefix(p.group).lstrip(":") or path.name: p for name, p in side.items()} for side in sides]
+    first, second = sides
+    for name in sorted(first.keys() ^ second.keys()):
+        has, lacks = (path, target) if name in first else (target, path)
+        raise InputError(
+            f"{name if has.is_file() else has / name} has no pair of that name in {lacks}; "
+            "add it, or take the picture away"
+        )
+    for name, picture in first.items():
+        require_equal_sizes(f"the pair {name} has", picture, second[name])
+    if not first:
+        raise InputError(f"{path} and {target} have no pair of pictures that can be read; mend or replace them")
+    return first, second
+
+
+def sequences(pictures: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The pictures with their sequence as the group: a file of several frames, or the single-frame files of a folder.
+
+    They are ordered sequence by sequence.
+    """
+    frames = Counter(picture.group for picture in pictures.values())
+    regrouped: dict[str, dict[str, Stored]] = {}
+    for name, picture in pictures.items():
+        single = frames[picture.group] == 1
+        group = f"{PurePosixPath(picture.group).parent}/" if single else picture.group
+        regrouped.setdefault(group, {})[name] = dataclasses.replace(picture, group=group)
+    return {name: picture for sequence in regrouped.values() for name, picture in sequence.items()}
+
+
+def neighbours(
+    path: Path, pictures: Mapping[str, Stored], scaled: Mapping[str, Pixels], held_out: float
+) -> tuple[dict[str, Pixels], dict[str, Pixels], int]:
+    """Every frame and the next one of its sequence, by the name of the first; and how many of these pairs are held out.
+
+    The last frames are held out, at least two; no pair has a frame on either side of that cut. InputError if a sequence
+    has one frame only, two neighbours have unequal sizes, or no pair is left to train on.
+    """
+    names = list(pictures)
+    for sequence, count in Counter(picture.group for picture in pictures.values()).items():
+        if count < 2:
+            [name] = [name for name in names if pictures[name].group == sequence]
+            raise InputError(f"{name} has no next frame; a sequence has at least two, in one file or one folder")
+    cut = len(names) - max(2, round(held_out * len(names)))
+    together = [
+        (position, first, second)
+        for position, (first, second) in enumerate(itertools.pairwise(names))
+        if pictures[first].group == pictures[second].group and position + 1 != cut
+    ]
+    for _, first, second in together:
+        require_equal_sizes(f"the frames {first} and {second} have", pictures[first], pictures[second])
+    chosen = sum(position >= cut for position, _, _ in together)
+    if chosen == len(together):
+        raise InputError(
+            f"{path} has {len(names)} frames, which leaves no two neighbours to train on beside the held out ones; "
+            "give more, or --held-out less"
+        )
+    inputs = {first: scaled[first] for _, first, _ in together}
+    return inputs, {first: scaled[second] for _, first, second in together}, chosen
+
+
+def require_equal_sizes(whose: str, one: Stored, other: Stored) -> None:
+    """InputError, which begins with `whose`, unless two pictures have equal heights and widths."""
+    if one.values.shape[:2] != other.values.shape[:2]:
+        sizes = " and ".join(f"{p.values.shape[0]}x{p.values.shape[1]}" for p in (one, other))
+        raise InputError(f"{whose} unequal sizes, {sizes} pixels; both must show the same")

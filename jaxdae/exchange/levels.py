@@ -1,0 +1,71 @@
+"""The noise level of picture files: estimated, told to a denoiser or choosing it, and compared with the result."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxdae.errors import InputError
+from jaxdae.evaluation.noise_level import Estimate, combine, estimate_noise_level
+from jaxdae.evaluation.residual import fault, removed
+from jaxdae.models.denoiser import Denoiser
+from jaxdae.noise import format_level
+
+TOLERANCE = 1.1
+"""As far as an estimate may be wrong."""
+PAGES = 3
+"""Pages of a file that are looked at: the first, the last, and between."""
+
+
+def some_pages(pages: int) -> list[int]:
+    """The numbers of the pages that are looked at."""
+    return sorted({int(number) for number in np.linspace(0, pages - 1, PAGES)})
+
+
+def estimate_file(path: Path, pages: Sequence[np.ndarray]) -> float:
+    """The level of a file, the median over channels and some pages; InputError where it cannot be trusted."""
+    found = estimate_pages(pages)
+    if not found.trusted:
+        raise InputError(f"the noise level of {path} cannot be estimated, {found.reason}; give it with --noise-level")
+    return found.level
+
+
+def estimate_pages(pages: Sequence[np.ndarray]) -> Estimate:
+    """The level of some pages together, the median over them and their channels."""
+    return combine([estimate_noise_level(pages[number]) for number in some_pages(len(pages))])
+
+
+def nearest_denoiser(denoisers: Sequence[Denoiser], level: float) -> Denoiser:
+    """The first denoiser whose training level is nearest."""
+    return min(denoisers, key=lambda denoiser: abs(np.mean(denoiser.about.noise.level) - level))
+
+
+def check_auto(denoisers: Sequence[Denoiser]) -> None:
+    """InputError unless the level of pictures can be estimated for these denoisers, and is of use to them."""
+    for denoiser in denoisers:
+        corruption = denoiser.about.noise.corruption
+        if corruption != "gaussian":
+            raise InputError(f"the level of {corruption} noise cannot be estimated; give it with --noise-level")
+    if len(denoisers) == 1 and not denoisers[0].takes_level:
+        raise InputError("this denoiser takes no noise level; leave --noise-level out")
+
+
+def said(level: float, denoiser: Denoiser, chosen: bool) -> str:
+    """The line on an estimated level."""
+    line = f"  noise level {level:.3f} ({255 * level:.0f} of 255), estimated"
+    low, high = denoiser.about.noise.level
+    if chosen:
+        return f"{line}: {denoiser.about.origin}"
+    beyond = not low / TOLERANCE <= level <= high * TOLERANCE
+    return f"{line}, beyond {format_level((round(low, 3), round(high, 3)))} of the training" if beyond else line
+
+
+def doubt(noisy: np.ndarray, denoised: np.ndarray) -> str | None:
+    """What was removed beside the noise of a page, or not removed of it, as a sentence; None if nothing is wrong.
+
+    None too where the level of the noise cannot be trusted.
+    """
+    found = estimate_noise_level(noisy)
+    if not found.trusted:
+        return None
+    return fault(*removed(noisy, denoised, found.level))
