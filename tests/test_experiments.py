@@ -27,8 +27,8 @@ import formulations
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
-    "benchmark", "classic", "corruptions", "fast_preset", "field_files", "fixed_or_fresh", "formulations", "models",
-    "models_speed", "noise_level_estimates", "noise_levels", "scaling",
+    "benchmark", "classic", "corruptions", "exports", "fast_preset", "field_files", "fixed_or_fresh", "formulations",
+    "models", "models_speed", "noise_level_estimates", "noise_levels", "scaling",
 )  # fmt: skip
 
 
