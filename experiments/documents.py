@@ -28,13 +28,13 @@ from jaxdae import metrics
 from jaxdae.data import pictures, read_own
 from jaxdae.noise import check_noise
 from jaxdae.training.member import check_members
-from jaxdae.training.optimizers import Muon
+from jaxdae.training.optimizers import Adam
 
 MEMBER = jaxdae.Member(
     noise=check_noise(jaxdae.Noise(level=0.0)),  # that of the pages is real
-    model=jaxdae.UNet(width=16, depth=3),
+    model=jaxdae.UNet(width=16, depth=2),
     objective=jaxdae.Supervised("mse"),
-    optimizer=Muon(learning_rate=0.003, schedule="one_cycle", ema_decay=0.99),
+    optimizer=Adam(learning_rate=0.003, schedule="one_cycle", ema_decay=0.99),
 )
 ROWS = ("noisy", "threshold", "median", "network", "clean")
 
@@ -104,7 +104,7 @@ def training(options: Options, names: list[str], held_out: str) -> shell.Trainin
         coverage=options.coverage,
         held_out=share,
     )
-    return shell.Training(check_members(MEMBER), data, folder / "run", options.epochs, 8)
+    return shell.Training(check_members(MEMBER), data, folder / "run", options.epochs, 16)
 
 
 def page(path: Path) -> np.ndarray:
