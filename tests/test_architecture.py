@@ -26,6 +26,7 @@ SHELL = (
     "runs",
     "plots",
     "devices",
+    "data.photographs",
     "data.pictures",
     "data.picture_files",
     "data.tiff",

@@ -24,7 +24,7 @@ class Fake(Denoiser):
     told: list = dataclasses.field(default_factory=list)
     result: np.ndarray | None = None
 
-    def __call__(self, noisy, level=None):
+    def __call__(self, noisy, level=None, **_):
         self.check_level(level, len(noisy))
         self.told.append(level)
         clean = CLEAN if self.result is None else self.result
