@@ -28,10 +28,10 @@ def run(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     denoiser, trained, path = options.load_denoiser(arguments.run, arguments.member, arguments.weights)
     card = load_card(path) if trained is None else _card(trained, trained.index(arguments.member), arguments.weights)
-    print(denoiser.about.origin)
     written = options.print_lines(
         export_denoiser(denoiser, arguments.to, arguments.out, card=card, overwrite=arguments.overwrite)
     )
+    print(denoiser.about.origin)
     for path in written:
         print(f"{path}  {os.path.getsize(path):,} bytes")
     return 0

@@ -41,8 +41,8 @@ class TensorBoard:
             writer.flush()
 
     def picture(self, epoch: int, member: int, picture: np.ndarray) -> None:
-        """Under the name of its rows."""
-        self._writers[member].add_image("noisy, denoised, clean", picture, epoch, dataformats="HWC")
+        """Under the names of its rows."""
+        self._writers[member].add_image("noisy_denoised_clean", picture, epoch, dataformats="HWC")
         self._writers[member].flush()
 
     def close(self) -> None:

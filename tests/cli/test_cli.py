@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from command import refused, run
 from PIL import Image
-from tiny import DATA, pixels
+from tiny import DATA, assert_same_denoiser, pixels
 
 from jaxdae import cli, runs, training
 from jaxdae.cli import options, report
 from jaxdae.data import ImageData, own
+from jaxdae.exchange import load_card, load_denoiser
 from jaxdae.runs import folder
 
 DIGITS = ImageData(DATA.train, DATA.test, "digits")
@@ -171,6 +172,20 @@ def test_denoise_uses_the_member_of_a_run(capsys, tmp_path, population):
     status, out, _ = run(capsys, *arguments, "--weights", "best", "--add-noise", "0.5", "--out", tmp_path / "noisy")
     assert status == 0 and "member 2 (level 0.5, seed 0), best epoch" in out
     assert not np.array_equal(pixels(tmp_path / "2" / "scan.png"), pixels(tmp_path / "noisy" / "scan.png"))
+
+
+@pytest.mark.slow
+def test_export_takes_a_member_and_says_what_the_run_measured(capsys, tmp_path, population):
+    words = ("export", population, "--to", "safetensors", "--member", "4", "--weights", "best", "--out", tmp_path)
+    status, out, err = run(capsys, *words)
+    assert status == 0 and err == "" and out.startswith("member 4 (level 0:1, seed 0), best epoch")
+    trained = runs.load_run(population)
+    [denoiser] = trained.select([4], "best")
+    assert_same_denoiser(load_denoiser(tmp_path), denoiser)
+    epoch = int(trained.best[4].epoch)
+    [line] = [line for line in trained.history if (line["epoch"], line["member"]) == (epoch, 4)]
+    assert load_card(tmp_path).numbers[f"val_psnr, epoch {epoch}"] == line["val_psnr"]
+    refused(capsys, "member 9 does not exist", *words[:4], "--member", "9", "--out", tmp_path / "other")
 
 
 @pytest.mark.slow

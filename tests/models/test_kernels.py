@@ -212,3 +212,17 @@ def test_max_pool_under_vmap_and_scan_equals_a_loop():
     one = functools.partial(pooled_and_gradient, kernels.max_pool)
     for mapped in (jax.vmap(one)(images, weights), lax.map(lambda arrays: one(*arrays), (images, weights))):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), tuple(mapped), tuple(expected))
+
+
+def test_plain_operations_are_the_same_on_every_platform():
+    images, kernel = (np.random.default_rng(0).random(shape, np.float32) for shape in ((2, 4, 6, 3), (3, 3, 3, 32)))
+
+    def network(x):
+        return kernels.max_pool(kernels.upsample_conv3x3(kernels.conv(x, kernel), np.ones((3, 3, 32, 2), np.float32)))
+
+    chosen = str(jax.make_jaxpr(lambda x: network(x))(images))
+    with kernels.plain():
+        plain, result = str(jax.make_jaxpr(lambda x: network(x))(images)), network(images)
+    assert "platform_index" in chosen and "platform_index" not in plain
+    assert str(jax.make_jaxpr(lambda x: network(x))(images)) == chosen
+    np.testing.assert_allclose(result, network(images), rtol=1e-5)

@@ -135,8 +135,9 @@ def test_tensorboard_has_each_epoch_once_after_a_kill(tmp_path):
         losses = [(step, round(value, 5)) for step, tag, value in scalars if tag == "val_bce"]
         lines = [line for line in again.history if line["member"] == member]
         assert losses == [(line["epoch"], pytest.approx(line["val_bce"], abs=2e-5)) for line in lines]
-        pictures = [event.step for event in events for value in event.summary.value if value.HasField("image")]
-        assert pictures == [2, 4]
+        pictures = [(event.step, value.tag) for event in events for value in event.summary.value
+                    if value.HasField("image")]  # fmt: skip
+        assert pictures == [(epoch, "noisy_denoised_clean") for epoch in (2, 4)]
         [config] = [value for event in events for value in event.summary.value if "config" in value.tag]
         assert json.loads(config.tensor.string_val[0].decode().strip("`\n"))["member"]["seed"] == MEMBERS[member].seed
 
