@@ -134,7 +134,11 @@ def make(component: type, values: Mapping[str, Any]) -> Any:
 
 def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values read from JSON, which has lists only."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {name: _with_tuples(value) for name, value in values.items()}
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def kind_of(component: Any, kinds: Mapping[str, type]) -> str:

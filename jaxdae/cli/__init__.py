@@ -27,6 +27,8 @@ jaxdae trains denoisers and compares them across noise levels, models and object
   jaxdae models                       the packaged denoisers: data, licence, numbers, limits
   jaxdae export runs/classic --to onnx --out model.onnx
                                       the denoiser for other programs: ONNX, StableHLO, safetensors
+  jaxdae import autoencoder.h5 --out runs/mine
+                                      a denoiser made by Keras (.keras, .h5)
   jaxdae noisy-set --dataset mnist --out noisy.npz
                                       the noisy test images as a file, for other programs
   jaxdae check                        compare what this machine computes with NumPy
@@ -34,7 +36,7 @@ jaxdae trains denoisers and compares them across noise levels, models and object
 `jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
 folder; `jaxdae --no-cache VERB` does without."""
 
-VERBS = ("train", "resume", "evaluate", "plot", "denoise", "models", "export", "noisy-set", "check")
+VERBS = ("train", "resume", "evaluate", "plot", "denoise", "models", "export", "import", "noisy-set", "check")
 
 
 def main(argv: Sequence[str]) -> int:

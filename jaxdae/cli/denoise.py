@@ -10,9 +10,8 @@ from jaxdae.cli import options
 from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
-from jaxdae.exchange.packaged import PACKAGED, folder_of
+from jaxdae.exchange.packaged import PACKAGED, is_denoiser
 from jaxdae.exchange.pictures import Options, denoise_pictures
-from jaxdae.exchange.saved import is_saved
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.training import Member
 
@@ -100,7 +99,7 @@ def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
     """The denoiser that was chosen, or those of which each picture's noise level chooses."""
     if not arguments.run:
         return [load_denoiser(name) for name in PACKAGED]
-    if is_saved(folder_of(arguments.run)):
+    if is_denoiser(arguments.run):
         return [options.load_denoiser(arguments.run, arguments.member, arguments.weights)[0]]
     trained = runs.load_run(arguments.run)
     first = trained.index(arguments.member)

@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxdae import evaluation
 from jaxdae.cli import options
 from jaxdae.cli.report import print_scores
+from jaxdae.models.denoiser import Denoiser
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
 
@@ -16,7 +17,8 @@ Each member is measured with the corruption and clipping of its training, all on
 def run(words: Sequence[str]) -> int:
     """Evaluates and prints."""
     parser = options.Parser("evaluate", DESCRIPTION, "run")
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("run", type=Path, help="the run folder, one of a saved denoiser, or a file of Keras")
+    options.add_denoiser_data(parser)
     help = "noise levels (default: those of the training)"
     parser.add_argument("--test-levels", "--test-level", type=float, nargs="+", metavar="LEVEL", help=help)
     options.add_noise_scale(parser)
@@ -25,16 +27,21 @@ def run(words: Sequence[str]) -> int:
     options.add_member_choice(parser)
     options.add_data_options(parser)
     arguments = parser.parse(words)
-    trained, data = options.load_run(arguments)
-    denoisers = trained.select(weights=arguments.weights)
-    members = None if arguments.member is None else [trained.index(arguments.member)]
-    own = [arguments.test_corruption] if arguments.test_corruption else [m.noise.corruption for m in trained.members]
+    denoisers: Sequence[Denoiser]
+    members, seed = None, 0
+    if alone := options.load_denoiser_data(arguments):
+        denoisers, data = [alone[0]], alone[1]
+    else:
+        trained, data = options.load_run(arguments)
+        denoisers, seed = trained.select(weights=arguments.weights), trained.loop.evaluation_seed
+        members = None if arguments.member is None else [trained.index(arguments.member)]
+    own = [arguments.test_corruption] if arguments.test_corruption else [d.about.noise.corruption for d in denoisers]
     levels = arguments.test_levels and options.on_unit_scale(arguments.test_levels, arguments.noise_scale, own)
     rows = evaluation.evaluate(
         denoisers, data.test, levels,
         corruption=arguments.test_corruption, members=members, noisy=data.noisy_test,
         noisy_target=data.pairs == "noisy",
-        seed=trained.loop.evaluation_seed,
+        seed=seed,
     )  # fmt: skip
     if arguments.json:
         print(json.dumps(rows, indent=1))

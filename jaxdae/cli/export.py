@@ -27,7 +27,10 @@ def run(words: Sequence[str]) -> int:
     options.add_member_choice(parser)
     arguments = parser.parse(words)
     denoiser, trained, path = options.load_denoiser(arguments.run, arguments.member, arguments.weights)
-    card = load_card(path) if trained is None else _card(trained, trained.index(arguments.member), arguments.weights)
+    if trained is not None:
+        card = _card(trained, trained.index(arguments.member), arguments.weights)
+    else:
+        card = load_card(path) if path.is_dir() else Card()
     written = options.print_lines(
         export_denoiser(denoiser, arguments.to, arguments.out, card=card, overwrite=arguments.overwrite)
     )

@@ -12,7 +12,7 @@ from jaxdae import components, runs
 from jaxdae.components import Setting
 from jaxdae.data import Data, load, load_again, own
 from jaxdae.errors import InputError, nearest
-from jaxdae.exchange import packaged, saved
+from jaxdae.exchange import packaged
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
@@ -84,6 +84,26 @@ def load_data(arguments: argparse.Namespace, source: dict[str, Any]) -> Data:
     return load_again(source, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
+def add_denoiser_data(parser: Parser) -> None:
+    """The images for a denoiser that is no run, which has its own."""
+    help = "images for a saved denoiser or a file of Keras; a run has its own"
+    parser.add_argument("--dataset", metavar="NAME", help=help)
+
+
+def load_denoiser_data(arguments: argparse.Namespace) -> tuple[Denoiser, Data] | None:
+    """The denoiser that was named and the images that were, if it is no run; InputError if one of them is missing."""
+    if not packaged.is_denoiser(arguments.run):
+        if arguments.dataset is not None:
+            raise InputError(
+                f"--dataset is for a saved denoiser or file of Keras, not for {arguments.run}; leave it out"
+            )
+        return None
+    if arguments.dataset is None:
+        raise InputError(f"{arguments.run} is no run, which would know its images; name them with --dataset mnist")
+    denoiser, _, _ = load_denoiser(arguments.run, arguments.member, arguments.weights)
+    return denoiser, load(arguments.dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
+
+
 def load_run(arguments: argparse.Namespace, *, without_data: bool = False) -> tuple[Run, Any]:
     """The run that was named, and its images; if they may be missing and their folder is gone, None."""
     run = runs.load_run(arguments.run)
@@ -142,12 +162,12 @@ def add_member_choice(parser: Parser) -> None:
 def load_denoiser(path: Path, member: int | None, weights: Any) -> tuple[Denoiser, Run | None, Path]:
     """The denoiser of a run's member, of a saved one's folder or by a packaged one's name; its run; its folder."""
     path = packaged.folder_of(path)
-    if not saved.is_saved(path):
+    if not packaged.is_denoiser(path):
         run = runs.load_run(path)
         return run.select([run.index(member)], weights)[0], run, path
     if member is not None or weights != "last":
-        raise InputError(f"--member and --weights choose a denoiser of a run; {path} is a saved one, leave them out")
-    return saved.load_saved(path), None, path
+        raise InputError(f"--member and --weights choose a denoiser of a run; {path} is none, leave them out")
+    return packaged.load_denoiser(path), None, path
 
 
 def print_lines(lines: Generator[str, None, Result]) -> Result:

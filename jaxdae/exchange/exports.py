@@ -33,7 +33,14 @@ def _write_safetensors(denoiser: Denoiser, path: Path, card: Card = NO_CARD) -> 
     save_denoiser(denoiser, path.parent, card=card, overwrite=True)
 
 
+def _write_keras(denoiser: Denoiser, path: Path) -> str | None:
+    from jaxdae.exchange.keras_export import write_keras  # h5py is loaded where it is needed
+
+    return write_keras(denoiser, path)
+
+
 FORMATS: dict[str, Format] = {
+    "keras": Format(_write_keras, "model.keras"),
     "onnx": Format(write_onnx, "model.onnx", "onnx", "onnx"),
     "safetensors": Format(_write_safetensors, WEIGHTS, files=FILES),
     "stablehlo": Format(write_stablehlo, "model.stablehlo", "flatbuffers", "stablehlo"),

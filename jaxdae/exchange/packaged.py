@@ -20,26 +20,44 @@ from jaxdae.runs.run import load_run
 PACKAGED = ("digits", "photos")
 SMALL = 40
 """Pictures of at most so many pixels a side are taken for digits."""
+KERAS = (".keras", ".h5", ".hdf5")
+"""How the files of Keras end."""
 HOME = Path(str(resources.files("jaxdae"))) / "exchange"
 
 
 def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
-    """A denoiser that comes with the package ("digits", "photos"), or one of a folder.
+    """A denoiser that comes with the package ("digits", "photos"), or one of a folder or file.
 
     The folder is one that `save_denoiser` or `jaxdae export --to safetensors` wrote, or of a run. Of a run it is the
     member nearest level 0.5 with the lowest seed, with its last weights; `load_run(path).select()` gives the others.
+    A file is one of Keras (.keras, .h5), as `jaxdae import` reads it.
     InputError if it is none of these, damaged, or a run without a checkpoint.
     """
     path = folder_of(name_or_path)
+    if is_keras(path):
+        from jaxdae.exchange.keras import read_keras  # h5py is loaded where it is needed
+
+        return read_keras(path).denoiser
     if saved.is_saved(path):
         return saved.load_saved(path)
     if not (path / folder.CONFIG).exists():
         raise InputError(
             f"{path} is neither a run folder, nor one of a saved denoiser (with {saved.ARCHITECTURE}), nor a packaged "
-            f"denoiser ({', '.join(PACKAGED)})"
+            f"denoiser ({', '.join(PACKAGED)}), nor a file of Keras ({', '.join(KERAS)})"
         )
     run = load_run(path)
     return run.select([run.index()])[0]
+
+
+def is_keras(path: Path) -> bool:
+    """Whether a path is that of a file of Keras, by its name."""
+    return path.suffix in KERAS and not path.is_dir()
+
+
+def is_denoiser(name_or_path: str | os.PathLike) -> bool:
+    """Whether it is a denoiser by itself, a packaged or saved one or a file of Keras, not a run."""
+    path = folder_of(name_or_path)
+    return is_keras(path) or saved.is_saved(path)
 
 
 def folder_of(name_or_path: str | os.PathLike) -> Path:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from jaxdae import components
 from jaxdae.errors import InputError, require_name
-from jaxdae.models import MODELS, count_parameters, initialize
+from jaxdae.models import STORED, count_parameters, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.noise import Noise, check_noise, format_level
 from jaxdae.runs.files import atomic_files
@@ -78,7 +78,7 @@ def save_denoiser(
         if not np.isfinite(tensor).all():
             raise InputError(f"{name} holds numbers that are not finite in {dtype}; save another member, or as float32")
     about = vars(denoiser.about) | {"noise": components.to_dict(denoiser.about.noise)}
-    fields = {"schema": SCHEMA, "model": components.to_dict(denoiser.module, MODELS)} | about | {"card": vars(card)}
+    fields = {"schema": SCHEMA, "model": components.to_dict(denoiser.module, STORED)} | about | {"card": vars(card)}
     with atomic_files(path) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "jaxdae"})
         (temporary / WEIGHTS).chmod(0o644)
@@ -97,7 +97,7 @@ def load_saved(path: Path) -> Denoiser:
     fields = _read(path)
     try:
         model, noise = fields.pop("model"), fields.pop("noise")
-        module = components.checked(components.from_dict(model, MODELS))
+        module = components.checked(components.from_dict(model, STORED))
         about = About(check_noise(components.make(Noise, noise)), **components.with_tuples(fields))
         wanted = jax.eval_shape(lambda: initialize(jax.random.key(0), module, about.channels))
         params = {name: x.astype(np.float32) for name, x in load_file(path / WEIGHTS).items()}
@@ -132,7 +132,7 @@ def _read(path: Path, card: bool = False) -> dict[str, Any]:
 
 
 def _readme(denoiser: Denoiser, card: Card, dtype: str) -> str:
-    about, kind = denoiser.about, components.kind_of(denoiser.module, MODELS)
+    about, kind = denoiser.about, components.kind_of(denoiser.module, STORED)
     noise = about.noise
     kept = "clipped to [0, 1]" if noise.clip else "not clipped"
     head = {"library_name": "jaxdae", "pipeline_tag": "image-to-image", "tags": ["denoising", "jax", "flax"]}

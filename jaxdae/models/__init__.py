@@ -20,15 +20,20 @@ from flax import linen as nn
 from jaxdae.errors import InputError
 from jaxdae.models.autoencoder import ConvAutoencoder
 from jaxdae.models.dncnn import DnCNN
+from jaxdae.models.graph import Graph
 from jaxdae.models.unet import UNet
 from jaxdae.types import PRNGKey
 
 MODELS: dict[str, type[nn.Module]] = {"autoencoder": ConvAutoencoder, "unet": UNet, "dncnn": DnCNN}
+"""Those that can be trained."""
+STORED: dict[str, type[nn.Module]] = MODELS | {"graph": Graph}
+"""Those that a saved denoiser can have."""
 
 
 def initialize(key: PRNGKey, model: Any, channels: int) -> dict:
     """The initial parameters of a network for images of so many channels."""
-    variables = model.init(key, jnp.zeros((1, model.multiple, model.multiple, channels)), jnp.zeros(1))
+    size = getattr(model, "example_size", (model.multiple, model.multiple))
+    variables = model.init(key, jnp.zeros((1, *size, channels)), jnp.zeros(1))
     if extra := set(variables) - {"params", "intermediates"}:
         raise InputError(f"{type(model).__name__} has {', '.join(extra)}; a network may have parameters only")
     return variables["params"]
