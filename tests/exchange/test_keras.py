@@ -253,7 +253,10 @@ def replace(group, name, value):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 5), "f4")), "kernel of layer conv2d have the shape (3, 3, 1, 5)"),
+        (
+            lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 5), "f4")),
+            "kernel of layer conv2d have the shape (3, 3, 1, 5)",
+        ),
         (lambda g: replace(g, "kernel", np.full((3, 3, 1, 4), np.nan, "f4")), "not finite"),
         (lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 4), "i4")), "are int32, not floats"),
         (lambda g: replace(g, "kernel", h5py.ExternalLink("/etc/passwd", "x")), "are a link"),
