@@ -154,7 +154,7 @@ def _denoise_file(
         excesses.append(excess)
     if options.fit and options.add_noise is None:
         packaged.require_fit(path, denoiser, taken)
-    scores, level = [], options.level
+    scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
         level = levels.estimate_file(path, taken)
         denoiser = levels.nearest_denoiser(denoisers, level)

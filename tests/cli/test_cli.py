@@ -217,10 +217,21 @@ def test_an_estimated_level_chooses_among_the_members_of_one_level(capsys, tmp_p
 
 
 @pytest.mark.slow
-def test_denoise_without_a_run_uses_the_packaged_denoiser(capsys, tmp_path):
+def test_denoise_without_a_run_takes_the_packaged_denoiser_that_fits(capsys, tmp_path):
     Image.fromarray(DATA.test[0, ..., 0]).save(tmp_path / "a.png")
     status, out, _ = run(capsys, "denoise", tmp_path / "a.png", "--out", tmp_path / "clean")
-    assert status == 0 and "denoising with MNIST" in out and pixels(tmp_path / "clean" / "a.png").shape == (16, 16)
+    assert status == 0 and "  with MNIST" in out and pixels(tmp_path / "clean" / "a.png").shape == (16, 16)
+    rng = np.random.default_rng(0)
+    for name, level in (("b.png", 20), ("c.png", 100)):
+        noisy = np.clip(128 + level * rng.standard_normal((41, 96)), 0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(tmp_path / name)
+    status, out, _ = run(capsys, "denoise", tmp_path / "b.png", "--out", tmp_path / "clean")
+    denoised = pixels(tmp_path / "clean" / "b.png").astype(float)
+    assert status == 0 and "  with embedded photographs" in out and np.abs(denoised - 128).mean() < 5
+    refused(capsys, "by estimate, more than the packaged denoisers take", "denoise", tmp_path / "c.png",
+            "--out", tmp_path / "x")  # fmt: skip
+    status, out, _ = run(capsys, "denoise", tmp_path / "b.png", "--out", tmp_path / "mine", "--run", "digits")
+    assert status == 0 and "denoising with MNIST" in out
     refused(capsys, "name the run with --run", "denoise", tmp_path / "a.png", "--out", tmp_path / "x", "--member", "1")
     assert not (tmp_path / "x").exists()
 
