@@ -15,6 +15,8 @@ from jax import export, lax
 from jaxdae.models import kernels
 from jaxdae.parallel import Population, map_members
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 SEEDS = st.integers(0, 2**32 - 1)
 
 
