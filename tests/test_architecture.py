@@ -26,6 +26,7 @@ SHELL = (
     "runs",
     "plots",
     "devices",
+    "data.photographs",
     "data.pictures",
     "data.picture_files",
     "data.tiff",
@@ -35,7 +36,10 @@ SHELL = (
     "data.datasets",
 )
 """Only these may import what the core does without."""
-HEAVY = {"matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm"}
+HEAVY = {
+    "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm",
+    "safetensors", "onnx", "tensorboardX", "wandb",
+}  # fmt: skip
 
 
 def name_of(path):

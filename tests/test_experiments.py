@@ -27,8 +27,9 @@ import formulations
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
-    "benchmark", "classic", "corruptions", "fast_preset", "field_files", "fixed_or_fresh", "formulations", "models",
-    "models_speed", "noise_levels", "scaling",
+    "benchmark", "classic", "corruptions", "documents", "exports", "fast_preset", "field_files", "fixed_or_fresh",
+    "formulations", "microscopy", "models", "models_speed", "noise_level_estimates", "noise_levels", "photographs",
+    "scaling",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from tiny import DATA, LOOP
 import jaxdae
 from jaxdae import models, noise, objectives
 from jaxdae.cli import options
+from jaxdae.runs import writers
 from jaxdae.runs.figures import write_figures
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs/extending.md").read_text(), re.DOTALL)
@@ -64,3 +65,15 @@ def test_a_model_and_an_objective(monkeypatch, tmp_path):
     large = np.random.default_rng(0).random((1, 300, 20, 1), np.float32)  # in tiles, without seams
     denoiser = again.denoisers[1]
     np.testing.assert_allclose(denoiser(large), denoiser.apply(large), atol=1e-5)
+
+
+def test_a_writer(monkeypatch, tmp_path):
+    csv = defined("Csv", {"__name__": "jaxdae.runs.csv"})
+    monkeypatch.setitem(writers.WRITERS, "csv", csv)
+    member = jaxdae.Member(model=jaxdae.ConvAutoencoder(width=2, depth=1))
+    jaxdae.train(member, DATA, out=tmp_path / "run", log=["csv"], **SETTINGS)
+    table = tmp_path / "run" / "logs" / "csv" / "losses.csv"
+    table.write_text(table.read_text() + "2,0,99.0\n")  # as a killed run leaves it
+    run = jaxdae.resume(tmp_path / "run", DATA, epochs=2)
+    expected = [f"{line['epoch']},0,{line['val_psnr']}" for line in run.history]
+    assert table.read_text().splitlines() == expected and len(expected) == 2

@@ -28,8 +28,8 @@ LEAST_SIDE = 16
 LEAST_LEVEL = 0.5 / 255
 """Less is no noise, or rounding to 8 bits."""
 LEAST_BLACK = 150
-"""Pixels of flat black areas, and `BLACK_SHARE` of all, that make an estimate by these."""
-BLACK_SHARE = 0.1
+"""Pixels of flat black areas, and their shares of all, that make an estimate; the lower where texture makes none."""
+BLACK_SHARE, LEAST_BLACK_SHARE = 0.25, 0.1
 WHITEST = 1.15
 """Median over least eigenvalue, above which the noise is correlated (white noise on photographs: at most 1.1)."""
 IMPULSES = 0.02
@@ -123,10 +123,14 @@ def _of_channel(image: np.ndarray) -> Estimate:
     sides = [parts] if low == 0 else []
     sides += [[1 - part for part in parts]] if high == 1 else []
     for dark in sides:
-        found = _of_black_areas(dark)
-        if found is not None:
+        if found := _of_black_areas(dark, BLACK_SHARE):
             return found
-    return _of_weak_texture(parts, clipped=bool(sides))
+    textured = _of_weak_texture(parts, clipped=bool(sides))
+    if not textured.trusted:  # smaller black areas are less certain to be black, but better than nothing
+        for dark in sides:
+            if (found := _of_black_areas(dark, LEAST_BLACK_SHARE)) and found.trusted:
+                return found
+    return textured
 
 
 def _of_weak_texture(parts: list[np.ndarray], clipped: bool) -> Estimate:
@@ -219,7 +223,7 @@ def _gradient_limit() -> float:
     return float(gammaincinv(freedom / 2, CONFIDENCE) * 2 * trace / freedom)
 
 
-def _of_black_areas(parts: list[np.ndarray]) -> Estimate | None:
+def _of_black_areas(parts: list[np.ndarray], share: float) -> Estimate | None:
     """The level by flat black areas, in which half the pixels are clipped to 0 and the others are half-normal.
 
     A pixel is chosen by its neighbours alone, those of the other colour of a chessboard, so that the choice does not
@@ -235,7 +239,7 @@ def _of_black_areas(parts: list[np.ndarray]) -> Estimate | None:
         dark = near & (means <= level * (HALF_MEAN + HALF_DEVIATION / np.sqrt(counts)))
         chosen = values[dark]
         positive = chosen[(chosen > 0) & (chosen < 3 * level)]
-        if len(chosen) < max(LEAST_BLACK, BLACK_SHARE * len(values)) or len(positive) < LEAST_BLACK // 4:
+        if len(chosen) < max(LEAST_BLACK, share * len(values)) or len(positive) < LEAST_BLACK // 4:
             return None
         new = float(np.sqrt(np.mean(positive**2) / WITHIN_THREE))
         done = abs(new - level) < 1e-3 * level

@@ -159,7 +159,8 @@ def _denoise_file(
         level = levels.estimate_file(path, taken)
         denoiser = levels.nearest_denoiser(denoisers, level)
         scores.append(levels.said(level, denoiser, len(denoisers) > 1))
-    results = [_each_channel(denoiser, page, level if denoiser.takes_level else None) for page in taken]
+    told = level if len(denoisers) == 1 else None
+    results = [_each_channel(denoiser, page, told) for page in taken]
     if doubt := _doubt(denoiser, taken, results):
         bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
         print(

@@ -187,6 +187,21 @@ def test_levels_are_taken_on_the_scale_of_8_bit_images(capsys, tmp_path, populat
 
 
 @pytest.mark.slow
+def test_an_estimated_level_chooses_among_the_members_of_one_level(capsys, tmp_path, population):
+    sheet = np.tile(np.pad(DATA.test[0, ..., 0] / 255, 6), (8, 8))
+    noisy = np.clip(sheet + 0.28 * np.random.default_rng(0).standard_normal(sheet.shape), 0, 1)
+    Image.fromarray(np.round(255 * noisy).astype(np.uint8)).save(tmp_path / "a.png")
+    arguments = ["denoise", tmp_path / "a.png", "--run", population, "--noise-level"]
+    status, out, _ = run(capsys, *arguments, "auto", "--out", tmp_path / "clean")
+    assert status == 0 and "the nearest by its noise level of 4 members" in out
+    assert "of 255), estimated: member 0 (level 0.25, seed 0), last epoch" in out
+    own = [*arguments, "auto", "--member", "2", "--out", tmp_path / "x"]
+    refused(capsys, "this denoiser takes no noise level; leave --noise-level out", *own)
+    refused(capsys, "'high' is neither a number nor auto", *arguments, "high", "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
 def test_denoise_without_a_run_uses_the_packaged_denoiser(capsys, tmp_path):
     Image.fromarray(DATA.test[0, ..., 0]).save(tmp_path / "a.png")
     status, out, _ = run(capsys, "denoise", tmp_path / "a.png", "--out", tmp_path / "clean")

@@ -67,5 +67,5 @@ def test_a_denoiser_of_a_run_folder_is_the_default_member_s(tmp_path):
 
 def test_neither_a_name_nor_a_run_folder_is_refused(tmp_path):
     for name in ("digts", tmp_path, tmp_path / "gone"):
-        with pytest.raises(InputError, match=r"neither a run folder.* nor a packaged denoiser \(digits\)"):
+        with pytest.raises(InputError, match=r"neither a run folder.* nor a packaged denoiser \(digits, photos\)"):
             jaxdae.load_denoiser(name)
