@@ -303,6 +303,9 @@ def test_noise_levels_takes_pictures_of_ones_own_in_colour(tmp_path, monkeypatch
 
     np.save(tmp_path / "colour.npy", np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
     monkeypatch.setattr(sys, "argv", [str(EXPERIMENTS / "noise_levels.py")])
+    fast = jaxdae.PRESETS["fast"]
+    small = fast._replace(member=fast.member.replace(model=MEMBER.model, optimizer=MEMBER.optimizer))
+    monkeypatch.setitem(jaxdae.PRESETS, "fast", small)
     options = noise_levels.Options(
         dataset=str(tmp_path / "colour.npy"), levels=(0.2, 0.5), seeds=(0,), epochs=1, test_levels=(0.2, 0.5),
         baselines=("identity", "linear_mmse"), run=tmp_path / "run", out=tmp_path / "out", held_out=0.3,

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from tiny import DATA, LOOP
@@ -64,9 +65,10 @@ def test_a_model_and_an_objective(monkeypatch, tmp_path):
     assert drawn == ["loss.png", "noisy.png", "denoised.png", "features_last.png"]
     large = np.random.default_rng(0).random((1, 300, 20, 1), np.float32)  # in tiles, without seams
     denoiser = again.denoisers[1]
-    np.testing.assert_allclose(denoiser(large), denoiser.apply(large), atol=1e-5)
+    np.testing.assert_allclose(denoiser(large), jax.jit(denoiser.apply)(large), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_writer(monkeypatch, tmp_path):
     csv = defined("Csv", {"__name__": "jaxdae.runs.csv"})
     monkeypatch.setitem(writers.WRITERS, "csv", csv)

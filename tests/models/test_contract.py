@@ -41,6 +41,7 @@ def test_the_output_has_the_shape_and_type_of_the_images(model, sides, channels,
     assert (out.shape, out.dtype) == (images.shape, images.dtype)
 
 
+@pytest.mark.slow
 @every_network
 def test_prediction_says_how_the_output_becomes_an_image(model):
     assert components.settings(model)["prediction"].choices == PREDICTIONS

@@ -30,7 +30,7 @@ def test_many_images_are_denoised_in_groups(monkeypatch):
     np.testing.assert_allclose(denoised, apply(noisy), atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 2), (61, 35)])
+@pytest.mark.parametrize("size", [*(pytest.param(s, marks=pytest.mark.slow) for s in ((1, 1), (61, 35))), (3, 2)])
 def test_mirrored_images_are_denoised_as_parts_of_larger_ones(monkeypatch, size):
     noisy, seen = random_images(1, *size, 1), []
     margin = -(-MODEL.reach // 4) * 4
