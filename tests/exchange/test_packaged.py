@@ -57,6 +57,7 @@ def test_of_the_packaged_denoisers_the_one_that_fits_a_picture_is_taken():
     assert (name((40, 28)), name((41, 28)), name((28, 28), (28, 41))) == ("digits", "photos", "photos")
 
 
+@pytest.mark.slow
 def test_a_denoiser_of_a_run_folder_is_the_default_member_s(tmp_path):
     members = jaxdae.grid(MEMBER, {"noise.level": [0.1, 0.5], "seed": [1, 0]})
     params = [random_params(MEMBER.model, seed=seed) for seed in range(4)]
