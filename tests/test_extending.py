@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from tiny import DATA, LOOP
@@ -54,19 +55,20 @@ def test_a_model_and_an_objective(monkeypatch, tmp_path):
     monkeypatch.setitem(objectives.OBJECTIVES, "charbonnier", charbonnier)
     members = parsed("--models", "autoencoder", "plain", "--objectives", "charbonnier", "--predictions", "residual",
                      "--widths", "2", "--depths", "1", "--learning-rates", "0.1")  # fmt: skip
-    run = jaxdae.train(members, DATA, out=tmp_path / "run", **SETTINGS)
+    run = jaxdae.train(members[1:], DATA, out=tmp_path / "run", **SETTINGS)
     again = jaxdae.load_run(tmp_path / "run")
-    assert again.members == run.members == members
+    assert again.members == run.members == members[1:]
     assert all(np.isfinite(line["val_charbonnier"]) for line in run.history)
     rows = jaxdae.evaluate(again.denoisers, DATA.test)
-    assert [row["member"] for row in rows] == ["identity", 0, 1]
-    drawn = [path.name for path in write_figures(again, DATA, member=1)]
+    assert [row["member"] for row in rows] == ["identity", 0]
+    drawn = [path.name for path in write_figures(again, DATA)]
     assert drawn == ["loss.png", "noisy.png", "denoised.png", "features_last.png"]
     large = np.random.default_rng(0).random((1, 300, 20, 1), np.float32)  # in tiles, without seams
-    denoiser = again.denoisers[1]
-    np.testing.assert_allclose(denoiser(large), denoiser.apply(large), atol=1e-5)
+    denoiser = again.denoisers[0]
+    np.testing.assert_allclose(denoiser(large), jax.jit(denoiser.apply)(large), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_writer(monkeypatch, tmp_path):
     csv = defined("Csv", {"__name__": "jaxdae.runs.csv"})
     monkeypatch.setitem(writers.WRITERS, "csv", csv)

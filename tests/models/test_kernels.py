@@ -1,5 +1,6 @@
 """The operations equal those of Flax, forward and in both gradients, for every shape."""
 
+import contextlib
 import functools
 from typing import get_args
 
@@ -14,6 +15,8 @@ from jax import export, lax
 
 from jaxdae.models import kernels
 from jaxdae.parallel import Population, map_members
+
+pytestmark = pytest.mark.usefixtures("optimized")
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -83,12 +86,20 @@ def distance(actual, expected):
     return float(np.linalg.norm(np.float64(actual) - expected) / np.linalg.norm(expected))
 
 
+@contextlib.contextmanager
+def unoptimized():
+    """In float64, where only the formulas are compared."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("layer", "shape", "size"), CASES)
 def test_outputs_and_gradients_equal_those_of_flax_in_float64(layer, shape, size):
     ours, flax = layer
     given = arrays(ours, shape, size, seed=0)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), unoptimized():
         expected = jax.device_get(compiled(flax, *map(jnp.asarray, given)))
         exact = compiled(ours, *map(jnp.asarray, given))
     rounded = compiled(ours, *map(np.float32, given))

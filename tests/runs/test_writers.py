@@ -87,6 +87,7 @@ def test_writers_change_no_number_and_a_broken_one_is_told_of(tmp_path, caplog):
     ]
 
 
+@pytest.mark.slow
 def test_a_log_on_the_disk_that_fails_ends_the_training(tmp_path, monkeypatch):
     def fail(path, lines):
         raise OSError("no space left")
@@ -162,6 +163,7 @@ def test_wandb_has_each_epoch_once_after_a_kill(tmp_path, monkeypatch):
     assert len(list((tmp_path / "run" / "logs" / "wandb").rglob("*.wandb"))) == 2
 
 
+@pytest.mark.slow
 def test_resume_takes_up_the_writers_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setitem(writers.WRITERS, "recorder", Recorder)
     train(tmp_path / "run", "recorder", "terminal", epochs=1, log_pictures=2)
