@@ -38,7 +38,7 @@ SHELL = (
 """Only these may import what the core does without."""
 HEAVY = {
     "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm",
-    "safetensors", "onnx", "tensorboardX", "wandb",
+    "safetensors", "onnx", "tensorboardX", "wandb", "h5py",
 }  # fmt: skip
 
 

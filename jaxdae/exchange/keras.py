@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxdae.errors import InputError
 from jaxdae.exchange.keras_family import as_family, family_of_weights
-from jaxdae.exchange.keras_files import KerasFile, Layer, open_keras, read_array, stored_weights
+from jaxdae.exchange.keras_files import KerasFile, Layer, leaves, open_keras, read_array, stored_weights
 from jaxdae.exchange.keras_layers import LAYERS, settings_of
 from jaxdae.exchange.saved import Card
 from jaxdae.models import Graph
@@ -60,9 +60,11 @@ def read_keras(path: Path | str, *, noise: Noise | None = None, model: str | Non
             else:
                 if model is not None:
                     raise InputError("it holds its architecture; leave --models out")
-                graph, params, channels, trained_on = _read_model(file)
+                top = _layer(file.config, "model")
+                graph, params, channels, trained_on = _read_model(file, top)
                 size = graph.size
                 module, params, notes = as_family(graph, params, channels) or (graph, params, ())
+                notes = (*notes, *_doubts(file, top))
         except InputError as error:
             raise InputError(f"{path} cannot be imported: {error}") from None
         return _imported(file, Denoiser(module, params, _about(file, noise, channels, size, trained_on)), noise, notes)
@@ -103,9 +105,19 @@ def _imported(file: KerasFile, denoiser: Denoiser, noise: Noise | None, notes: S
     return Imported(denoiser, Card(title=f"{file.path.stem}, imported from Keras", limits=limits), tuple(said))
 
 
-def _read_model(file: KerasFile) -> tuple[Graph, dict[str, Any], int, tuple[int, int] | None]:
+def _doubts(file: KerasFile, model: Layer) -> Iterator[str]:
+    """Where the numbers of Keras may differ, in sentences."""
+    configs = [layer.config for _, layer in leaves(model, ())]
+    types = {str(config.get("dtype")) for config in configs}
+    if any("float16" in name for name in types):
+        yield "Keras computes layers of it in half precision, jaxdae all in float32: outputs differ by that rounding"
+    old = re.match(r"(2\.[0-2]\.|1\.)", file.version)
+    if old and any(config.get("interpolation") == "bilinear" for config in configs):
+        yield f"bilinear upsampling of Keras {file.version} may have had other pixel centres; half-pixel ones are taken"
+
+
+def _read_model(file: KerasFile, top: Layer) -> tuple[Graph, dict[str, Any], int, tuple[int, int] | None]:
     """The graph of a file with its architecture, the parameters, the channels, and the size it was saved for."""
-    top = _layer(file.config, "model")
     if top.layers is None:
         raise InputError(f"its model is a {top.class_name}; only Sequential and functional models are taken")
     builder = _Builder()
@@ -193,11 +205,12 @@ class _Builder:
             if len(inputs) != 1:
                 raise InputError(f"{model.name} (Sequential) has {len(inputs)} inputs")
             for layer in model.layers or ():
-                inputs = [self._use(layer, (*path, layer.name), inputs)]
+                inputs = [self.add(layer, (*path, layer.name), inputs)]
             return inputs[0]
         return _Functional(self, model, path, inputs).output()
 
-    def _use(self, layer: Layer, path: tuple[str, ...], inputs: list[str]) -> str:
+    def add(self, layer: Layer, path: tuple[str, ...], inputs: list[str]) -> str:
+        """Adds the nodes of one use of a layer for some inputs; the name of its output."""
         if layer.layers is not None:
             return self.model(layer, path, inputs)
         known = LAYERS[layer.class_name]
@@ -222,8 +235,6 @@ class _Builder:
         while name in taken or hasattr(Graph, name):
             name += "_"
         return name
-
-    add = _use
 
 
 class _Functional:

@@ -147,8 +147,8 @@ def _unet(model: _Model, module: Any, params: Any) -> None:
 def _write(model: _Model, path: Path) -> None:
     config = {
         "module": "keras.src.models.functional", "class_name": "Functional", "registered_name": "Functional",
-        "config": {"name": "jaxdae", "trainable": True, "layers": model.layers, "input_layers": [["noisy", 0, 0]],
-                   "output_layers": [[model.output, 0, 0]]},
+        "config": {"name": "jaxdae", "trainable": True, "layers": model.layers, "input_layers": ["noisy", 0, 0],
+                   "output_layers": [model.output, 0, 0]},
     }  # fmt: skip
     weights, counts = io.BytesIO(), dict[str, int]()
     with h5py.File(weights, "w") as file:

@@ -14,7 +14,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -95,7 +95,7 @@ def _opened(path: Path, stack: contextlib.ExitStack) -> KerasFile:
     if config is not None:
         return KerasFile(path, _json(_text(config)), _group(file, "model_weights"), version)
     found = KerasFile(path, None, file, version)
-    if not found.legacy and not any(name in file for name in CONTAINERS):
+    if not found.legacy and not any(re.split(r"[/\\]", name)[0] in CONTAINERS for name in file):
         raise InputError(f"{path} is HDF5, but no file of Keras: it has neither layer_names nor layers")
     return found
 
@@ -174,15 +174,15 @@ def read_array(dataset: Any, shape: tuple[int, ...], what: str) -> Float[np.ndar
 
 def stored_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str, ...], list[Any]]:
     """The datasets of every layer that has weights, by the names on its path; InputError if any is missing."""
-    return _legacy_weights(file, layers) if file.legacy else _tree_weights(file.root, layers, ())
+    return _legacy_weights(file, layers) if file.legacy else _tree_weights(_tree(file.root), layers, (), "")
 
 
 def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str, ...], list[Any]]:
     """Of a top layer all trainable weights come first, those of its nested layers in their order, then the others."""
     known, found = set(_texts(file.root, "layer_names")), dict[tuple[str, ...], list[Any]]()
     for top in layers:
-        leaves = list(_leaves(top, ()))
-        slots = [(path, role, i) for trained in (True, False) for path, leaf in leaves
+        inner = list(leaves(top, ()))
+        slots = [(path, role, i) for trained in (True, False) for path, leaf in inner
                  for i, role in enumerate(leaf.weights) if (i < leaf.trained) == trained]  # fmt: skip
         if not slots:
             continue
@@ -194,7 +194,7 @@ def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str,
             raise InputError(
                 f"layer {top.name} ({top.class_name}) has {len(names)} weights in the file, not {len(slots)}"
             )
-        for path, leaf in leaves:
+        for path, leaf in inner:
             if leaf.weights:
                 found[path] = [None] * len(leaf.weights)
         for (path, role, i), name in zip(slots, names, strict=True):
@@ -208,44 +208,83 @@ def _legacy_weights(file: KerasFile, layers: Sequence[Layer]) -> dict[tuple[str,
 ROLES = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance", "alpha"}
 
 
-def _leaves(layer: Layer, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Layer]]:
+def leaves(layer: Layer, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Layer]]:
+    """The layers that are no models, with the names on their paths."""
     path = (*path, layer.name)
     if layer.layers is None:
         yield path, layer
     for inner in layer.layers or ():
-        yield from _leaves(inner, path)
+        yield from leaves(inner, path)
 
 
-def _tree_weights(root: h5py.Group, layers: Sequence[Layer], path: tuple[str, ...]) -> dict[tuple[str, ...], list[Any]]:
-    if not any(leaf.weights for layer in layers for _, leaf in _leaves(layer, ())):
-        return {}
-    container = next((name for name in CONTAINERS if name in root and len(_group(root, name))), None)
-    if container is None:
-        raise InputError(f"the file has no weights of the layers of {'/'.join(path) or 'the model'}")
-    group, counts, found = _group(root, container), dict[str, int](), dict[tuple[str, ...], list[Any]]()
-    named = _own_names(group)
-    for layer in layers:
-        name = snake_case(layer.class_name)
-        count = counts[name] = counts.get(name, -1) + 1
-        own, stored = (*path, layer.name), named.get(layer.name, f"{name}_{count}" if count else name)
-        if layer.layers is not None:
-            found |= _tree_weights(_group(group, stored), layer.layers, own)
-        elif layer.weights:
-            values = _group(group, f"{stored}/vars")
-            if len(values) != len(layer.weights):
-                raise InputError(
-                    f"layer {'/'.join(own)} ({layer.class_name}) has {len(values)} weights in the file, "
-                    f"not {len(layer.weights)}"
-                )
-            found[own] = [_inside(values, str(i)) for i in range(len(values))]
+class _Tree(NamedTuple):
+    """What a .weights.h5 holds, by path; Keras 2 on Windows has backslashes in names."""
+
+    datasets: dict[str, h5py.Dataset]
+    names: dict[str, str]
+    """The own names of layers, which Keras 3.7 and later tell, by the paths of their `vars`."""
+
+    def below(self, path: str) -> list[str]:
+        """The names in a group that hold datasets, conv2d, conv2d_1, .. conv2d_10 in this order."""
+        found = {name[len(path) :].split("/")[0] for name in self.datasets if name.startswith(path)}
+        return sorted(found, key=_natural)
+
+
+def _tree(root: h5py.Group) -> _Tree:
+    found = _Tree({}, {})
+
+    def visit(path: str, item: Any) -> None:  # is not called for links
+        path = path.replace("\\", "/")
+        if isinstance(item, h5py.Dataset):
+            found.datasets[path] = item
+        elif "name" in item.attrs:
+            found.names[path] = _text(item.attrs["name"])
+
+    root.visititems(visit)
     return found
 
 
-def _own_names(group: h5py.Group) -> dict[str, str]:
-    """The groups of layers by the layers' own names, where the file says them (Keras 3.7 and later)."""
-    groups = {key: _inside(group, key) for key in group}
-    named = {key: x["vars"].attrs.get("name") for key, x in groups.items() if isinstance(x, h5py.Group) and "vars" in x}
-    return {_text(name): key for key, name in named.items() if name is not None}
+def _tree_weights(
+    tree: _Tree, layers: Sequence[Layer], path: tuple[str, ...], inside: str
+) -> dict[tuple[str, ...], list[Any]]:
+    weighty = [layer for layer in layers if any(leaf.weights for _, leaf in leaves(layer, ()))]
+    if not weighty:
+        return {}
+    container = next((f"{inside}{name}/" for name in CONTAINERS if tree.below(f"{inside}{name}/")), None)
+    if container is None:
+        raise InputError(f"the file has no weights of the layers of {'/'.join(path) or 'the model'}")
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for layer, group in zip(weighty, _groups(tree, container, layers, weighty), strict=True):
+        own = (*path, layer.name)
+        if layer.layers is not None:
+            found |= _tree_weights(tree, layer.layers, own, f"{group}/")
+            continue
+        stored = tree.below(f"{group}/vars/")
+        if stored != [str(i) for i in range(len(layer.weights))]:
+            many = f"{len(stored)} weights in the file, not {len(layer.weights)}"
+            raise InputError(f"layer {'/'.join(own)} ({layer.class_name}) has {many}")
+        found[own] = [tree.datasets[f"{group}/vars/{name}"] for name in stored]
+    return found
+
+
+def _groups(tree: _Tree, container: str, layers: Sequence[Layer], weighty: Sequence[Layer]) -> list[str]:
+    """The groups of the layers that have weights: by their own names, else by class and count."""
+    named = {name: path.rsplit("/", 1)[0] for path, name in tree.names.items()
+             if path.startswith(container) and path.count("/") == container.count("/") + 1}  # fmt: skip
+    counts, found = dict[str, int](), []
+    # Keras 2 counts layers with weights twice: its groups are taken in turn.
+    in_turn = not container.endswith("layers/")
+    for layer in weighty if in_turn else layers:
+        name = snake_case(layer.class_name)
+        count = counts[name] = counts.get(name, -1) + 1
+        if layer not in weighty:
+            continue
+        stored = f"{name}_{count}" if count else name
+        if in_turn:
+            own = [key for key in tree.below(container) if re.sub(r"_\d+$", "", key) == name]
+            stored = own[count] if count < len(own) else stored
+        found.append(named.get(layer.name, container + stored))
+    return found
 
 
 def unnamed_weights(file: KerasFile) -> list[tuple[str, Any]]:
@@ -256,11 +295,11 @@ def unnamed_weights(file: KerasFile) -> list[tuple[str, Any]]:
             group = _group(file.root, layer)
             found += [(layer, _inside(group, name)) for name in _texts(group, "weight_names")]
         return found
-    group = _group(file.root, next(name for name in CONTAINERS if name in file.root))
-    for layer in sorted(group, key=_natural):
-        values = _group(group, layer).get("vars")
-        if isinstance(values, h5py.Group):
-            found += [(layer, _inside(values, str(i))) for i in range(len(values))]
+    tree = _tree(file.root)
+    container = next((f"{name}/" for name in CONTAINERS if tree.below(f"{name}/")), "layers/")
+    for layer in tree.below(container):
+        names = tree.below(f"{container}{layer}/vars/")
+        found += [(layer, tree.datasets[f"{container}{layer}/vars/{name}"]) for name in names]
     return found
 
 

@@ -39,6 +39,7 @@ def train(
     progress: bool = False,
     log: Sequence[str | Kind] = (),
     log_pictures: int = 1,
+    initial: Any = None,
     **loop: int,
 ) -> Run:
     """Trains members, those of equal structure in one compiled program.
@@ -52,6 +53,7 @@ def train(
         log: writers beside metrics.jsonl, by the names in `runs.writers.WRITERS` or classes of your own; for a run in
             `out`. One that fails on the way is warned of and left out.
         log_pictures: every how many epochs they get denoised validation images; 0: never.
+        initial: the parameters that one member starts from, in place of random ones; its optimizer starts afresh.
         **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
 
     Raises:
@@ -65,12 +67,15 @@ def train(
     if out is None:
         if log:
             raise InputError("a log beside the history needs a run folder; name one (out)")
-        return _run_epochs(config, sources, _untrained(config), None, [], progress)
+        return _run_epochs(config, sources, _untrained(config, initial), None, [], progress)
     path = Path(out)
     folder.require_room(path, overwrite)
-    untrained = _untrained(config)  # fails, if the memory is too small, before anything is written
+    untrained = _untrained(config, initial)  # fails, if the memory is too small, before anything is written
     folder.make_room(path)
     folder.write_config(path, config)
+    if initial is not None:  # a run that is killed in its first epoch starts from them again
+        with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
+            checkpoints.save(manager, 0, *untrained[1:])
     try:
         return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
     except writers.CannotStart:
@@ -153,12 +158,22 @@ def _require_objective(member: Member, data: Data) -> None:
         )
 
 
-def _untrained(config: Config) -> tuple[list[Group], list[TrainState], list[Best]]:
-    """The groups of a run, their untrained states and bests, on all devices."""
+def _untrained(config: Config, initial: Any = None) -> tuple[list[Group], list[TrainState], list[Best]]:
+    """The groups of a run, their untrained states (or one of given parameters) and bests, on all devices."""
     groups = [Group(g.indices, parallel.replicate(g.members)) for g in training.group_members(config.members)]
     untrained = [training.initial_states(group.members, config.source["image"][-1]) for group in groups]
+    if initial is not None:
+        untrained = [_starting_from(initial, *state) for state in untrained]
     states, bests = map(list, zip(*jax.block_until_ready(parallel.replicate(untrained)), strict=True))
     return groups, states, bests
+
+
+def _starting_from(params: Any, state: TrainState, best: Best) -> tuple[TrainState, Best]:
+    """The untrained state and best of one member with other parameters; InputError if they are another network's."""
+    given = jax.tree.map(lambda x: np.asarray(x, np.float32)[None], params)
+    if jax.tree.map(np.shape, given) != jax.tree.map(np.shape, state.params):
+        raise InputError("the parameters to start from are not those of this one member's network and channels")
+    return state.replace(params=given), best.replace(params=given)
 
 
 def _run_epochs(

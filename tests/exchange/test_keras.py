@@ -3,8 +3,12 @@
 tests/golden/make_keras_files.py says how the files were made.
 """
 
+import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,13 +17,15 @@ import jax
 import numpy as np
 import pytest
 from command import refused, run
+from tiny import DATA, LOOP, MEMBER, lively_params, random_images
 
 import jaxdae
 from jaxdae.errors import InputError
-from jaxdae.exchange import keras
+from jaxdae.exchange.exports import FORMATS, export_denoiser
 from jaxdae.exchange.keras import read_keras
-from jaxdae.exchange.keras_layers import LAYERS
+from jaxdae.exchange.keras_layers import LAYERS, activation_of
 from jaxdae.models import DnCNN, Graph, denoiser
+from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.models.graph import ACTIVATIONS, KINDS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -108,6 +114,7 @@ def test_an_imported_graph_is_saved_and_loaded(tmp_path, expected):
     assert {"encoder.conv2d", "decoder.shared"} <= set(again.layers(noisy))
 
 
+@pytest.mark.slow
 def test_the_command_imports_evaluates_and_draws(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, out, _ = run(capsys, "import", FOLDER / "first_of_the_tutorial.h5", "--out", "mine")
@@ -253,10 +260,7 @@ def replace(group, name, value):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (
-            lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 5), "f4")),
-            "kernel of layer conv2d have the shape (3, 3, 1, 5)",
-        ),
+        (lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 5), "f4")), "layer conv2d have the shape (3, 3, 1, 5)"),
         (lambda g: replace(g, "kernel", np.full((3, 3, 1, 4), np.nan, "f4")), "not finite"),
         (lambda g: replace(g, "kernel", np.zeros((3, 3, 1, 4), "i4")), "are int32, not floats"),
         (lambda g: replace(g, "kernel", h5py.ExternalLink("/etc/passwd", "x")), "are a link"),
@@ -278,4 +282,118 @@ def test_half_precision_weights_are_taken(tmp_path):
 
 def test_every_known_layer_has_a_kind_and_the_names_of_activations_are_keras_own():
     assert {known.kind for known in LAYERS.values()} - {""} == set(KINDS)
-    assert "swish" not in ACTIVATIONS and keras.LAYERS is LAYERS
+    assert all(activation_of(name) == (name,) for name in ACTIVATIONS) and activation_of("swish") == ("silu",)
+
+
+EXPORTED = {
+    "autoencoder": jaxdae.ConvAutoencoder(width=(4, 5), depth=2),
+    "autoencoder_residual": jaxdae.ConvAutoencoder(width=4, depth=1, prediction="residual", bias=False),
+    "dncnn": jaxdae.DnCNN(width=4, depth=3),
+    "dncnn_image": jaxdae.DnCNN(width=4, depth=2, prediction="image"),
+    "unet": jaxdae.UNet(width=4, depth=2, repeat=2, down="strided"),
+    "unet_logits": jaxdae.UNet(width=3, depth=1, down="strided", prediction="logits", bias=False),
+}
+
+
+def denoiser_of(model, channels=1):
+    return Denoiser(model, lively_params(model, channels), About(jaxdae.Noise(), channels))
+
+
+def export(denoiser, path):
+    return FORMATS["keras"].write(denoiser, path)
+
+
+def test_an_export_is_read_back_as_the_same_network(tmp_path):
+    for name in ("autoencoder", "dncnn_image"):
+        made = denoiser_of(EXPORTED[name])
+        export(made, tmp_path / f"{name}.keras")
+        again = read_keras(tmp_path / f"{name}.keras").denoiser
+        assert again.module == made.module
+        jax.tree.map(np.testing.assert_array_equal, again.params, made.params)
+
+
+@pytest.mark.slow
+def test_keras_computes_the_same_from_an_export(tmp_path):
+    python = os.environ.get("JAXDAE_KERAS_PYTHON", sys.executable)
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ""}
+    if subprocess.run([python, "-c", "import keras"], env=environment, capture_output=True, check=False).returncode:
+        pytest.skip("Keras is not installed (JAXDAE_KERAS_PYTHON names a Python that has it)")
+    for i, (name, model) in enumerate(EXPORTED.items()):
+        made = denoiser_of(model, channels=1 + 2 * (i % 2))
+        note = export(made, tmp_path / f"{name}.keras")
+        assert (note is None) == (model.multiple == 1)
+        noisy = random_images(2, 8, 16, made.about.channels)
+        np.savez(tmp_path / f"{name}.npz", noisy=noisy, clean=made(noisy))
+    code = """
+import sys, keras, numpy as np
+for name in sys.argv[1:]:
+    model, file = keras.models.load_model(name + ".keras"), np.load(name + ".npz")
+    clean = model.predict(file["noisy"], verbose=0)
+    assert clean.shape == file["clean"].shape, name
+    np.testing.assert_allclose(clean, file["clean"], rtol=0, atol=1e-5, err_msg=name)
+"""
+    command = [python, "-c", code, *EXPORTED]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (jaxdae.UNet(width=3, depth=1), "no layer for the downsampling 'unshuffled'"),
+        (jaxdae.DnCNN(width=3, depth=2, level_input=True), "takes the noise level"),
+        (jaxdae.DnCNN(width=3, depth=2, compute_dtype="bfloat16"), "computed in bfloat16"),
+    ],
+)
+def test_what_keras_cannot_express_is_refused(tmp_path, model, sentence):
+    with pytest.raises(InputError, match=sentence):
+        list(export_denoiser(denoiser_of(model), ["keras"], tmp_path / "model.keras"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_training_starts_from_given_parameters_even_if_it_is_killed_at_once(tmp_path):
+    start = lively_params(MEMBER.model)
+    trained = jaxdae.train(MEMBER, DATA, out=tmp_path / "run", initial=start, **LOOP | {"epochs": 1})
+    assert trained.history[0]["epoch"] == 1
+    for step in (tmp_path / "run" / "checkpoints").iterdir():
+        if step.name not in ("0",):
+            shutil.rmtree(step)
+    loaded = jaxdae.load_run(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, loaded.params[0], start)
+    again = jaxdae.resume(tmp_path / "run", DATA)
+    jax.tree.map(np.testing.assert_array_equal, again.params[0], trained.params[0])
+    with pytest.raises(InputError, match="not those of this one member's network"):
+        jaxdae.train(MEMBER, DATA, initial=lively_params(MEMBER.model, 3), **LOOP)
+
+
+@pytest.mark.slow
+def test_an_imported_network_is_trained_further(tmp_path, capsys):
+    words = ["--dataset", "digits", "--epochs", "1", "--out", tmp_path / "more", "--no-progress"]
+    status, out, err = run(capsys, "resume", FOLDER / "classic.keras", *words)
+    assert status == 0, err
+    assert "with a fresh optimizer" in out and "assumed" in out
+    refused(capsys, "none of jaxdae's own networks", "resume", FOLDER / "nested.keras", *words)
+
+
+def as_keras_2_13(name, path, separator):
+    """An archive whose weights are named as Keras 2.12 to 2.15 does: each layer that has some is counted twice."""
+    with zipfile.ZipFile(FOLDER / name) as old, zipfile.ZipFile(path, "w") as new:
+        weights, moved = h5py.File(io.BytesIO(old.read("model.weights.h5"))), io.BytesIO()
+        with h5py.File(moved, "w") as file:
+            for key, group in weights["layers"].items():
+                stem, number = (key, 0) if key == "conv2d" else key.rsplit("_", 1) if "conv2d" in key else ("", 0)
+                for i, values in group["vars"].items() if stem else ():
+                    counted = f"conv2d_{2 * int(number)}" if int(number) else "conv2d"
+                    file[separator.join(["_layer_checkpoint_dependencies", counted, "vars", i])] = values[()]
+        new.writestr("metadata.json", old.read("metadata.json"))
+        new.writestr("config.json", old.read("config.json"))
+        new.writestr("model.weights.h5", moved.getvalue())
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_archives_of_keras_2_are_read_those_of_windows_too(tmp_path, separator):
+    as_keras_2_13("classic.keras", tmp_path / "old.keras", separator)
+    again, expected = (read_keras(path).denoiser for path in (tmp_path / "old.keras", FOLDER / "classic.keras"))
+    assert again.module == expected.module
+    jax.tree.map(np.testing.assert_array_equal, again.params, expected.params)
