@@ -152,8 +152,8 @@ def _denoise_file(
         page, excess = _taken_page(denoiser, page, options, index)
         taken.append(page)
         excesses.append(excess)
-    if options.fit and options.add_noise is None:
-        packaged.require_fit(path, denoiser, taken)
+    if options.fit and (said := packaged.misfit(denoiser, taken)):
+        print(f"{path}: {said}", file=sys.stderr)
     scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
         level = levels.estimate_file(path, taken)
