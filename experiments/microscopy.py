@@ -115,7 +115,8 @@ def scored(image: np.ndarray, others: np.ndarray, variance: float, particles: np
 def publish(options: Options) -> None:
     """Draws the figure and writes the README from the table."""
     table, strip = pd.read_csv(options.out / tables.TABLE), shell.load_strip(options.out)
-    figures.save_figures(options.out, {"frame": figures.crops({row: strip[row] for row in ROWS}, [""])})
+    images = np.concatenate([strip[row] for row in ROWS])
+    figures.save_figures(options.out, {"frame": figures.crops({"": images}, ROWS)})
     shown: Any = table.set_index("method")
     shown["psnr"] = shown["psnr"].map("{:.2f}".format)
     shown["light"] = shown["light"].map("{:.0%}".format)

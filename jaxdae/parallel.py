@@ -16,6 +16,8 @@ from jaxtyping import Array
 AXIS = "data"
 _PRODUCTS = "members by products"
 """The axis of members whose convolutions are to be batched products."""
+PIXELS_IN_CACHE = 2**13
+"""Pixels of some images whose intermediate arrays a core's cache holds, about."""
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -29,12 +31,14 @@ def replicate(tree: Any, mesh: Mesh | None = None) -> Any:
     return jax.device_put(tree, NamedSharding(mesh or data_mesh(), P()))
 
 
-def images_at_once() -> int:
-    """How many images a device takes through a network together.
+def images_at_once(pixels: int = 28 * 28) -> int:
+    """How many images of so many pixels a device takes through a network together.
 
     The intermediate arrays of a few stay in a CPU's cache; an accelerator is idle with fewer than hundreds.
     """
-    return 8 if jax.default_backend() == "cpu" else 512
+    if jax.default_backend() != "cpu":
+        return 512
+    return next((images for images in (8, 4, 2) if images * pixels <= PIXELS_IN_CACHE), 1)
 
 
 def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:

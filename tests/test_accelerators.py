@@ -7,7 +7,6 @@ import re
 import jax
 import numpy as np
 import pytest
-from jax import export
 
 import jaxdae
 from jaxdae import parallel, training
@@ -18,7 +17,7 @@ from jaxdae.noise import CORRUPTIONS
 from jaxdae.parallel import IN_TURN, Population
 from jaxdae.training import epoch as epoch_module
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("platform", ["cuda", "tpu"])]
+pytestmark = pytest.mark.slow
 
 SOURCE = InMemory(jax.ShapeDtypeStruct((50, 16, 16, 1), np.uint8))
 PLAN = training.Plan.of(50, 16, 2)
@@ -80,41 +79,44 @@ def denoise(model, members):
     return functools.partial(denoiser._compiled, module=model, at_once=16), (params, *batch)
 
 
-def lowered(platform, program, arguments):
-    return export.export(jax.jit(program), platforms=[platform])(*arguments).mlir_module()
+def lowered(program, arguments):
+    """For each accelerator, of one trace."""
+    traced = jax.jit(program).trace(*arguments)
+    return [traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cuda", "tpu")]
 
 
-def assert_native(text, convolutions):
-    assert text.count("stablehlo.convolution") == convolutions
-    assert "optimization_barrier" not in text
-    products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
-    assert all("HIGHEST" in line for line in products)  # the mean of a BCE; the products of the CPU's kernels are plain
-    assert not re.search("callback|infeed|outfeed|send_to_host|recv_from_host", text)
+def assert_native(texts, convolutions):
+    for text in texts:
+        assert text.count("stablehlo.convolution") == convolutions
+        assert "optimization_barrier" not in text
+        products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
+        assert all("HIGHEST" in line for line in products)  # the mean of a BCE; products of the CPU's kernels are plain
+        assert not re.search("callback|infeed|outfeed|send_to_host|recv_from_host", text)
 
 
 @pytest.mark.parametrize("program", [validate, measure, denoise])
 @pytest.mark.parametrize("family", MODELS)
-def test_forward_programs(family, program, platform):
+def test_forward_programs(family, program):
     model, layers = MODELS[family]
-    assert_native(lowered(platform, *program(model, 2)), 2 * layers if program is validate else layers)
+    assert_native(lowered(*program(model, 2)), 2 * layers if program is validate else layers)
 
 
 @pytest.mark.parametrize("members, population", [(1, IN_TURN), (3, IN_TURN), (3, Population("vmap"))])
 @pytest.mark.parametrize("family", MODELS)
-def test_training(family, members, population, platform):
+def test_training(family, members, population):
     """Forward, both gradients; the gradient for the first layer's images is not needed."""
     model, layers = MODELS[family]
-    assert_native(lowered(platform, *train(model, members, population)), 3 * layers - 1)
+    assert_native(lowered(*train(model, members, population)), 3 * layers - 1)
 
 
 @pytest.mark.parametrize("program", [train, validate, measure])
 @pytest.mark.parametrize("family", MODELS)
-def test_members_together_by_products_have_no_convolution(family, program, platform):
-    text = lowered(platform, *program(MODELS[family][0], 3, Population("products")))
-    assert "stablehlo.convolution" not in text and "batching_dims = [0] x [0]" in text
+def test_members_together_by_products_have_no_convolution(family, program):
+    for text in lowered(*program(MODELS[family][0], 3, Population("products"))):
+        assert "stablehlo.convolution" not in text and "batching_dims = [0] x [0]" in text
 
 
-def test_a_mixed_run_is_a_program_for_each_structure(platform):
+def test_a_mixed_run_is_a_program_for_each_structure():
     """Two networks and two corruptions, two levels each: four programs of two members."""
     models = [jaxdae.ConvAutoencoder(width=2, depth=1), jaxdae.ConvAutoencoder(width=3, depth=1)]
     noises = [jaxdae.Noise(kind, level=level) for kind in ("gaussian", "speckle") for level in (0.1, 0.5)]
@@ -122,12 +124,11 @@ def test_a_mixed_run_is_a_program_for_each_structure(platform):
         [training.check_member(jaxdae.Member(model=model, noise=noise)) for model in models for noise in noises]
     )
     assert [group.indices for group in groups] == [(0, 1), (2, 3), (4, 5), (6, 7)]
-    for stacked in (group.members for group in groups):
-        assert_native(lowered(platform, *train_stacked(stacked)), 3 * 3 - 1)
+    assert_native(lowered(*train_stacked(groups[3].members)), 3 * 3 - 1)
 
 
-@pytest.mark.parametrize("corruption", CORRUPTIONS)
-def test_training_with_every_corruption(corruption, platform):
+@pytest.mark.parametrize("corruption", [name for name in CORRUPTIONS if name != "gaussian"])
+def test_training_with_every_other_corruption(corruption):
     model, layers = MODELS["autoencoder"]
     program = train(model, 1, noise=jaxdae.Noise(corruption, level=(0.0, 1.0)))
-    assert_native(lowered(platform, *program), 3 * layers - 1)
+    assert_native(lowered(*program), 3 * layers - 1)

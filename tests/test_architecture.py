@@ -37,17 +37,9 @@ SHELL = (
 )
 """Only these may import what the core does without."""
 HEAVY = {
-    "matplotlib",
-    "orbax",
-    "tensorflow_datasets",
-    "PIL",
-    "tifffile",
-    "imagecodecs",
-    "netpbmfile",
-    "rich",
-    "tqdm",
-    "h5py",
-}
+    "matplotlib", "orbax", "tensorflow_datasets", "PIL", "tifffile", "imagecodecs", "netpbmfile", "rich", "tqdm",
+    "safetensors", "onnx", "tensorboardX", "wandb", "h5py",
+}  # fmt: skip
 
 
 def name_of(path):

@@ -27,16 +27,21 @@ import formulations
 EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
-    "benchmark", "classic", "corruptions", "fast_preset", "field_files", "fixed_or_fresh", "formulations", "models",
-    "models_speed", "noise_level_estimates", "noise_levels", "scaling",
+    "benchmark", "classic", "corruptions", "documents", "exports", "fast_preset", "field_files", "fixed_or_fresh",
+    "formulations", "microscopy", "models", "models_speed", "noise_level_estimates", "noise_levels", "photographs",
+    "scaling",
 )  # fmt: skip
 
 
-def run_script(folder, command):
-    script, *arguments = command.split()
-    return subprocess.run(
-        [sys.executable, EXPERIMENTS / script, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+def refused_by(command, monkeypatch, capsys):
+    """What a script says that is called with unusable settings: in this process, as it takes seconds to start one."""
+    name, *arguments = command.split()
+    script = importlib.import_module(name.removesuffix(".py"))
+    monkeypatch.setattr(sys, "argv", [str(EXPERIMENTS / name), *arguments])
+    with pytest.raises(SystemExit) as end:
+        shell.run_script(script.Options, script.__doc__, script.experiment, script.publish)
+    assert end.value.code == 2
+    return capsys.readouterr()
 
 
 @pytest.mark.parametrize(
@@ -58,13 +63,21 @@ def run_script(folder, command):
         ("models.py --levels 0.3 1", "levels (0.3, 1.0) and test levels"),
         ("fixed_or_fresh.py --sizes 100 --passes 0", "passes 0 must be at least 1"),
         ("fixed_or_fresh.py --sizes 100 2000", "sizes (100, 2000) must lie from 1 to the 1500 images of --dataset"),
-        ("noise_levels.py --redraw", "results/noise_levels holds no table.csv; run the experiment without --redraw"),
     ],
 )
-def test_unusable_settings_are_refused_in_one_sentence(tmp_path, command, sentence):
-    run = run_script(tmp_path, f"{command} --dataset digits")
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.startswith(command.split()[0] + ": ") and sentence in run.stderr and run.stderr.count("\n") == 1
+def test_unusable_settings_are_refused_in_one_sentence(tmp_path, monkeypatch, capsys, command, sentence):
+    monkeypatch.chdir(tmp_path)
+    out, err = refused_by(f"{command} --dataset digits", monkeypatch, capsys)
+    assert out == ""
+    assert err.startswith(command.split()[0] + ": ") and sentence in err and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_script_is_a_command_that_ends_with_status_2_and_a_sentence(tmp_path):
+    command = [sys.executable, EXPERIMENTS / "noise_levels.py", "--dataset", "digits", "--redraw"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    sentence = "noise_levels.py: results/noise_levels holds no table.csv; run the experiment without --redraw"
+    assert (run.returncode, run.stdout) == (2, "") and run.stderr.startswith(sentence) and run.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -132,7 +145,7 @@ def measured(noise, level, count):
 def measure(monkeypatch):
     """Replaces `evaluation.measure` by known numbers, which only count the denoisers; there are no baselines."""
 
-    def fake(denoisers, images, noise, levels, seed=0):
+    def fake(denoisers, images, noise, levels, seed=0, noisy=None):
         by_level = [measured(noise, level, 1 + len(denoisers)) for level in levels]
         scores = {metric: np.stack([found[metric][1:] for found in by_level]) for metric in by_level[0]}
         return scores, {metric: np.stack([found[metric][0] for found in by_level]) for metric in by_level[0]}
@@ -290,6 +303,9 @@ def test_noise_levels_takes_pictures_of_ones_own_in_colour(tmp_path, monkeypatch
 
     np.save(tmp_path / "colour.npy", np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), np.uint8))
     monkeypatch.setattr(sys, "argv", [str(EXPERIMENTS / "noise_levels.py")])
+    fast = jaxdae.PRESETS["fast"]
+    small = fast._replace(member=fast.member.replace(model=MEMBER.model, optimizer=MEMBER.optimizer))
+    monkeypatch.setitem(jaxdae.PRESETS, "fast", small)
     options = noise_levels.Options(
         dataset=str(tmp_path / "colour.npy"), levels=(0.2, 0.5), seeds=(0,), epochs=1, test_levels=(0.2, 0.5),
         baselines=("identity", "linear_mmse"), run=tmp_path / "run", out=tmp_path / "out", held_out=0.3,

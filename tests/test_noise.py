@@ -211,6 +211,7 @@ def test_range_of_levels_draws_a_level_within_it_for_each_example(seed, low, wid
     assert levels.min() < low + width / 2 < levels.max()
 
 
+@pytest.mark.slow
 def test_noisy_examples_are_named_by_their_positions():
     noisy = noisy_examples(DATA.test[:6], Noise(), seed=5)
     np.testing.assert_allclose(noisy_examples(DATA.test[:6] / np.float32(255), Noise(), seed=5), noisy, atol=1e-6)

@@ -84,6 +84,7 @@ def test_the_target_of_noise2noise_is_a_second_draw_at_the_same_level():
     assert abs(np.corrcoef((example.input - CLEAN[0]).ravel(), (example.target - CLEAN[0]).ravel())[0, 1]) < 0.4
 
 
+@pytest.mark.slow
 def test_the_gradient_of_noise2noise_is_the_supervised_one_in_expectation():
     """To the standard error, over many draws; on clipped noise it is not."""
     images = random_images(4000, 2, 2, 1)
@@ -128,6 +129,7 @@ def test_noise2noise_is_allowed_where_it_is_right_or_the_curious_want_it():
     assert curious.check(Noise(), ConvAutoencoder()) == curious
 
 
+@pytest.mark.slow
 def test_the_corruptions_that_keep_the_mean_are_known():
     clean = np.full((1, 64, 64, 1), 0.4, np.float32)
     for name, corruption in CORRUPTIONS.items():

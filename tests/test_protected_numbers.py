@@ -160,6 +160,7 @@ def test_validation_draws_a_level_for_every_image_of_its_own_split(low, high, ho
     np.testing.assert_allclose([val_bce, val_psnr], [bce, psnr], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_pretrained_denoiser_gains_what_it_did():
     images = jaxdae.load("digits").test[:20]
     noisy = evaluation_noise(images, 0.5)

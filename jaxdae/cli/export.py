@@ -31,10 +31,10 @@ def run(words: Sequence[str]) -> int:
         card = _card(trained, trained.index(arguments.member), arguments.weights)
     else:
         card = load_card(path) if path.is_dir() else Card()
-    print(denoiser.about.origin)
     written = options.print_lines(
         export_denoiser(denoiser, arguments.to, arguments.out, card=card, overwrite=arguments.overwrite)
     )
+    print(denoiser.about.origin)
     for path in written:
         print(f"{path}  {os.path.getsize(path):,} bytes")
     return 0

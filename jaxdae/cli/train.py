@@ -7,6 +7,7 @@ from jaxdae import runs
 from jaxdae.cli import options
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError, require_name
+from jaxdae.runs import writers
 from jaxdae.training import PRESETS, Member
 from jaxdae.training.presets import Preset
 
@@ -33,11 +34,15 @@ def run(words: Sequence[str]) -> int:
     loop = {"epochs": preset.epochs, "batch_size": preset.batch_size} | options.loop_values(arguments)
     dataset = arguments.dataset or preset.dataset
     out = arguments.out or Path("runs") / Path(dataset).resolve().name
+    writers.check_writers(arguments.log, arguments.log_pictures)
     runs.folder.require_room(out, arguments.overwrite)  # before pictures are read for minutes
     data = options.load_dataset(arguments, dataset, members)
     for note in data.notes:
         print(note)
-    trained = runs.train(members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress, **loop)
+    trained = runs.train(
+        members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress,
+        log=arguments.log, log_pictures=arguments.log_pictures, **loop,
+    )  # fmt: skip
     return report_run(trained, data)
 
 
@@ -58,6 +63,10 @@ def _parser() -> options.Parser:
     loop = parser.add_argument_group("loop")
     options.add_loop_options(common, loop)
     options.add_progress(loop)
+    names = f"log to {', '.join(writers.WRITERS)} too; metrics.jsonl is always written"
+    loop.add_argument("--log", nargs="+", default=(), metavar="NAME", help=names)
+    every = "with --log, denoised validation images every N epochs; 0: never (default: %(default)s)"
+    loop.add_argument("--log-pictures", type=int, default=1, metavar="N", help=every)
     common.add_argument("--out", type=Path, metavar="DIR", help="the run folder (default: runs/<dataset>)")
     common.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
     options.add_own_options(parser)

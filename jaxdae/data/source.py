@@ -7,6 +7,7 @@ the source knows its value range, the file values that stand for 0 and 1.
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
@@ -64,6 +65,14 @@ class InMemory:
         """The clean image at a position, or the pair."""
         target, noisy = (x if x is None else rescale(x[index], self.value_range) for x in (self.images, self.noisy))
         return Sample(None, noisy, target) if self.noisy_target else Sample(target, noisy)
+
+
+def pixels_of(source: Source) -> int:
+    """Height times width of a source's examples."""
+    zero = jnp.zeros((), jnp.int32)
+    sample = jax.eval_shape(lambda: source.take(Draws(zero, zero, zero), zero))
+    height, width, _ = (sample.noisy if sample.clean is None else sample.clean).shape
+    return height * width
 
 
 def rescale(values: Array | np.ndarray, value_range: ValueRange) -> Float[Array, "..."]:

@@ -16,6 +16,8 @@ from jaxdae.rng import Draws
 from jaxdae.training.epoch import make_examples, take_sample
 from jaxdae.training.member import Member
 
+Images5 = Float[Array, "member image height width channel"]
+
 
 def validate(
     params: Any, members: Member, source: Source, *, seed: int = 0, population: Population = IN_TURN
@@ -33,6 +35,30 @@ def validate(
     """
     with rng.pinned():
         return _validate(params, members, source, jnp.uint32(seed), population=population)
+
+
+def sample_images(
+    params: Any, members: Member, source: Source, *, seed: int = 0, count: int = 8
+) -> tuple[Images5, Images5, Images5]:
+    """The first images of the validation as every member sees them: noisy, denoised and clean, clamped to [0, 1].
+
+    Arguments as in `validate`; `count` images at most.
+    """
+    with rng.pinned():
+        index = jnp.arange(min(count, source.examples))
+        return _sample_images(params, members, source, jnp.uint32(seed), index)
+
+
+@jax.jit
+def _sample_images(params: Any, members: Member, source: Source, seed: Array, index: Array) -> tuple[Array, ...]:
+    def one_member(params: Any, member: Member) -> tuple[Array, ...]:
+        draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
+        example = make_examples(member, source, draws)
+        clean = jax.vmap(source.take, in_axes=(EACH, 0))(draws, index).clean
+        denoised = predict(member.model, params, example.input, example.level).image
+        return tuple(jnp.clip(images, 0, 1) for images in (example.input, denoised, clean))
+
+    return parallel.map_members(one_member, params, members, population=IN_TURN)
 
 
 @functools.partial(jax.jit, static_argnames="population")

@@ -70,11 +70,12 @@ def fitting(pages: Sequence[np.ndarray]) -> Denoiser:
     return load_denoiser("digits" if max(side for page in pages for side in page.shape[:2]) <= SMALL else "photos")
 
 
-def require_fit(path: Path, denoiser: Denoiser, pages: Sequence[np.ndarray]) -> None:
-    """InputError if the noise of a picture is certainly stronger than a packaged denoiser was made for."""
+def misfit(denoiser: Denoiser, pages: Sequence[np.ndarray]) -> str:
+    """A sentence if the noise of a picture is certainly stronger than a packaged denoiser was made for; else empty."""
     high, found = denoiser.about.noise.level[1], levels.estimate_pages(pages)
-    if found.trusted and found.level > high * levels.TOLERANCE:
-        raise InputError(
-            f"{path} has noise of level {found.level:.2g} by estimate, more than the packaged denoisers take "
-            f"({high:.2g} for its size); name a run with --run, or a packaged one all the same ({', '.join(PACKAGED)})"
-        )
+    if not found.trusted or found.level <= high * levels.TOLERANCE:
+        return ""
+    return (
+        f"noise of level {found.level:.2g} by estimate, more than the packaged denoiser was made for ({high:.2g}): "
+        "the result may be poor; name another with --run"
+    )

@@ -152,9 +152,9 @@ def _denoise_file(
         page, excess = _taken_page(denoiser, page, options, index)
         taken.append(page)
         excesses.append(excess)
-    if options.fit and options.add_noise is None:
-        packaged.require_fit(path, denoiser, taken)
-    scores, level = [], options.level
+    if options.fit and (said := packaged.misfit(denoiser, taken)):
+        print(f"{path}: {said}", file=sys.stderr)
+    scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
         level = levels.estimate_file(path, taken)
         denoiser = levels.nearest_denoiser(denoisers, level)
@@ -163,13 +163,21 @@ def _denoise_file(
     results = [_each_channel(denoiser, page, told) for page in taken]
     if doubt := _doubt(denoiser, taken, results):
         bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
-        print(
-            f"{path}: {doubt}{'; if it was trained on white on black, try --invert' if bright else ''}", file=sys.stderr
-        )
+        hint = "; if it was trained on white on black, try --invert" if bright else ""
+        print(f"{path}: {doubt}{hint}", file=sys.stderr)
     noisy, denoised = (
         [_given_page(page, excess, options) for page, excess in zip(pages, excesses, strict=True)]
         for pages in (taken, results)
     )
+    _say_what_is_kept(path, picture, excesses)
+    scores += _scores(noisy, denoised, clean) if clean else []
+    if options.compare:
+        _write_comparison(target, noisy, denoised)
+    _write(target, picture, denoised)
+    return scores
+
+
+def _say_what_is_kept(path: Path, picture: pictures.Picture, excesses: Sequence[np.ndarray | None]) -> None:
     beyond = sum(int(np.count_nonzero(excess)) for excess in excesses if excess is not None)
     if beyond:
         print(
@@ -179,15 +187,14 @@ def _denoise_file(
         )
     for note in filter(None, (*picture.notes, pictures.left_as_they_are(picture))):
         print(f"{path}: {note}", file=sys.stderr)
-    scores += _scores(noisy, denoised, clean) if clean else []
-    if options.compare:
-        sides = [_side_by_side(*pair) for pair in zip(noisy, denoised, strict=True)]
-        one, several = picture_files.comparisons(target)
-        more: dict[str, Any] = {"append_images": sides[1:], "compression": "tiff_adobe_deflate"}
-        with atomic(several if sides[1:] else one) as temporary:
-            sides[0].save(temporary, save_all=bool(sides[1:]), **more)
-    _write(target, picture, denoised)
-    return scores
+
+
+def _write_comparison(target: Path, noisy: list[np.ndarray], denoised: list[np.ndarray]) -> None:
+    sides = [_side_by_side(*pair) for pair in zip(noisy, denoised, strict=True)]
+    one, several = picture_files.comparisons(target)
+    more: dict[str, Any] = {"append_images": sides[1:], "compression": "tiff_adobe_deflate"}
+    with atomic(several if sides[1:] else one) as temporary:
+        sides[0].save(temporary, save_all=bool(sides[1:]), **more)
 
 
 def _write(target: Path, picture: pictures.Picture, pages: list[np.ndarray]) -> None:

@@ -67,6 +67,8 @@ def save_denoiser(
         InputError: a file exists, the type is not known, or a parameter is too large for it.
     """
     require_name("dtype", dtype, get_args(Dtype))
+    noise = check_noise(denoiser.about.noise)
+    denoiser = dataclasses.replace(denoiser, about=dataclasses.replace(denoiser.about, noise=noise))
     path = Path(path)
     if taken := [name for name in FILES if (path / name).exists() and not overwrite]:
         raise InputError(f"{path / taken[0]} exists; choose another folder, or replace it (overwrite)")

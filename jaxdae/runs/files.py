@@ -25,16 +25,17 @@ def atomic(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder, whose files move into `folder` if all goes well; if not, nothing is left of them."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{os.getpid()}-{folder.name}")
-    temporary.mkdir()
+    is_new = not folder.exists()
+    temporary = folder / f".{os.getpid()}-new"
+    temporary.mkdir(parents=True)
     try:
         yield temporary
-        folder.mkdir(exist_ok=True)
         for path in sorted(temporary.iterdir()):
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ config.json      {schema, prng, source, loop, members}: everything needed to run
 metrics.jsonl    a line for each member and epoch
 checkpoints/     Orbax (`jaxdae.runs.checkpoints`)
 figures/
+logs/            what other writers write (`jaxdae.runs.writers`)
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from jaxdae.runs.files import write_text
 from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
 
-CONFIG, METRICS, CHECKPOINTS, FIGURES = "config.json", "metrics.jsonl", "checkpoints", "figures"
+CONFIG, METRICS, CHECKPOINTS, FIGURES, LOGS = "config.json", "metrics.jsonl", "checkpoints", "figures", "logs"
 SCHEMA = 2
 
 
@@ -169,7 +170,7 @@ def require_room(path: Path, overwrite: bool) -> None:
 def make_room(path: Path) -> None:
     """Makes a folder, without the run that it may hold."""
     path.mkdir(parents=True, exist_ok=True)
-    for name in (CHECKPOINTS, FIGURES):
+    for name in (CHECKPOINTS, FIGURES, LOGS):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (METRICS, CONFIG):
         (path / name).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from jaxdae import components, evaluation, parallel, training
 from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
-from jaxdae.runs import checkpoints, folder
+from jaxdae.runs import checkpoints, folder, writers
 from jaxdae.runs.folder import Config, Loop
 from jaxdae.runs.run import Run, make_run, train_loss
 from jaxdae.runs.signals import Interrupted, caught_signals
+from jaxdae.runs.writers import Kind
 from jaxdae.training import Best, Group, Member, Plan, TrainState
 from jaxdae.training.member import check_members
 
@@ -36,6 +37,8 @@ def train(
     out: str | os.PathLike | None = None,
     overwrite: bool = False,
     progress: bool = False,
+    log: Sequence[str | Kind] = (),
+    log_pictures: int = 1,
     initial: Any = None,
     **loop: int,
 ) -> Run:
@@ -47,17 +50,23 @@ def train(
         out: a folder for the configuration, the log and the checkpoints; nothing is written without it.
         overwrite: replace the run that is in `out`.
         progress: show a progress bar.
+        log: writers beside metrics.jsonl, by the names in `runs.writers.WRITERS` or classes of your own; for a run in
+            `out`. One that fails on the way is warned of and left out.
+        log_pictures: every how many epochs they get denoised validation images; 0: never.
         initial: the parameters that one member starts from, in place of random ones; its optimizer starts afresh.
         **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
 
     Raises:
-        InputError: a setting is not allowed, the data does not fit, or `out` is in use.
+        InputError: a setting is not allowed, the data does not fit, a writer cannot start, or `out` is in use.
         Interrupted: Ctrl-C or SIGTERM came while training with `out`.
     """
     checked = check_members(members)
+    writers.check_writers(log, log_pictures)
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
     sources = _split(config, data)
     if out is None:
+        if log:
+            raise InputError("a log beside the history needs a run folder; name one (out)")
         return _run_epochs(config, sources, _untrained(config, initial), None, [], progress)
     path = Path(out)
     folder.require_room(path, overwrite)
@@ -67,11 +76,21 @@ def train(
     if initial is not None:  # a run that is killed in its first epoch starts from them again
         with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
             checkpoints.save(manager, 0, *untrained[1:])
-    return _run_epochs(config, sources, untrained, path, [], progress)
+    try:
+        return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
+    except writers.CannotStart:
+        folder.make_room(path)
+        raise
 
 
 def resume(
-    path: str | os.PathLike, data: Data | None = None, *, epochs: int | None = None, progress: bool = False
+    path: str | os.PathLike,
+    data: Data | None = None,
+    *,
+    epochs: int | None = None,
+    progress: bool = False,
+    log: Sequence[str | Kind] | None = None,
+    log_pictures: int | None = None,
 ) -> Run:
     """Continues a run from its newest checkpoint, bit-for-bit as if it had never stopped.
 
@@ -80,20 +99,26 @@ def resume(
         data: the images; by default those of the run's dataset.
         epochs: a new total of epochs; by default the run's own.
         progress: show a progress bar.
+        log: as in `train`; by default the run's own, save classes of your own. A writer that is new here starts with
+            the next epoch.
+        log_pictures: as in `train`; by default the run's own.
 
     Raises:
-        InputError: there is no run, it already has more epochs, or a schedule has an end.
+        InputError: there is no run, it already has more epochs, a schedule has an end, or a writer cannot start.
         Interrupted: as in `train`.
     """
     path = Path(path)
     config = folder.load_config(path)
+    own_log, own_pictures = writers.saved_settings(path) if log is None else (log, 1)
+    log_to = own_log, own_pictures if log_pictures is None else log_pictures
+    writers.check_writers(*log_to)
     if data is None:
         data = load_again(config.source)
     folder.check_source(path, config.source, data)
     if epochs is not None:
         config = _with_epochs(path, config, epochs)
     sources, history = _split(config, data), folder.read_history(path)
-    return _run_epochs(config, sources, _untrained(config), path, history, progress)
+    return _run_epochs(config, sources, _untrained(config), path, history, progress, log_to)
 
 
 def _with_epochs(path: Path, config: Config, epochs: int) -> Config:
@@ -158,6 +183,7 @@ def _run_epochs(
     path: Path | None,
     history: list[dict[str, Any]],
     progress: bool,
+    log_to: tuple[Sequence[str | Kind], int] = ((), 0),
 ) -> Run:
     """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
     train_source, val_source = parallel.replicate(sources)
@@ -172,6 +198,8 @@ def _run_epochs(
             if manager.latest_step() is not None:
                 done, states, bests = checkpoints.restore(manager, states, bests)
             history = _continue(path, config, history, done / (plan.chunks * len(groups)))
+        finished_epochs = done // (plan.chunks * len(groups))
+        log = stack.enter_context(contextlib.closing(writers.open_log(path, config, *log_to, finished_epochs)))
         bar = stack.enter_context(_progress_bar(loop.epochs, plan, done, groups, progress))
         rates: list[float | None] = [None] * len(groups)
         started, images, losses = time.perf_counter(), 0, None
@@ -196,7 +224,8 @@ def _run_epochs(
             finished = done % (plan.chunks * len(groups)) == 0
             if finished:
                 lines = _finish_epoch(config, groups, states, bests, val_source, epoch, rates)
-                history = _record(config, history, lines, path)
+                history = _record(config, history, lines)
+                log.finish_epoch(history[-len(lines) :], lambda: _pictures(config, groups, states, val_source))
                 rates = [None] * len(groups)
             if path and (caught or finished):
                 checkpoints.save(manager, done, states, bests)
@@ -247,10 +276,8 @@ def _log_line(config: Config, index: int, epoch: int, numbers: Sequence[Any], ra
     return what | dict(zip(names, rounded, strict=True)) | {"images_per_second": rate and round(rate, 1)}
 
 
-def _record(
-    config: Config, history: list[dict[str, Any]], lines: list[dict[str, Any]], path: Path | None
-) -> list[dict[str, Any]]:
-    """Adds the lines of an epoch to the history and the log, in the order of the members; warns of frozen ones."""
+def _record(config: Config, history: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds the lines of an epoch to the history, in the order of the members; warns of frozen ones."""
     lines = sorted(lines, key=lambda line: line["member"])
     previous = history[-len(lines) :] or lines
     for was, now in zip(previous, lines, strict=True):
@@ -260,9 +287,19 @@ def _record(
                 f"member {now['member']} ({training.labels(config.members)[now['member']]}) is frozen since epoch "
                 f"{now['epoch']}: its loss or gradient is not finite; a lower --learning-rate may help"
             )
-    if path:
-        folder.append_history(path, lines)
     return history + lines
+
+
+def _pictures(
+    config: Config, groups: Sequence[Group], states: Sequence[TrainState], val_source: Source
+) -> Iterator[tuple[int, np.ndarray]]:
+    """A picture for each member: some validation images, noisy, denoised and clean in three rows."""
+    for group, state in zip(groups, states, strict=True):
+        params, seed = training.trained_params(state), config.loop.evaluation_seed
+        rows = jax.device_get(evaluation.sample_images(params, group.members, val_source, seed=seed))
+        for position, index in enumerate(group.indices):
+            picture = np.concatenate([np.concatenate(images[position], axis=1) for images in rows])
+            yield index, picture if picture.shape[-1] in (1, 3) else picture[..., :1]
 
 
 def _progress_bar(epochs: int, plan: Plan, done: int, groups: Sequence[Group], progress: bool) -> tqdm:

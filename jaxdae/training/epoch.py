@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
 from jaxdae import parallel, rng
-from jaxdae.data.source import Sample, Source
+from jaxdae.data.source import Sample, Source, pixels_of
 from jaxdae.models import initialize
 from jaxdae.noise import EACH
 from jaxdae.parallel import IN_TURN, Population
@@ -148,7 +148,7 @@ def _train_chunk_on_device(
     devices: int,
 ) -> tuple[TrainState, Array]:
     share = -(-plan.batch_size // devices)
-    unit = parallel.images_at_once()
+    unit = parallel.images_at_once(pixels_of(source))
     padded_share = share if share < unit else -(-share // unit) * unit
     slot = jax.lax.axis_index(parallel.AXIS) * share + jnp.arange(padded_share)
     mine = (jnp.arange(padded_share) < share) & (slot < plan.batch_size)

@@ -1,6 +1,7 @@
 """One optimizer step of one member."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,9 @@ def train_step(
             raise InputError(f"{type(member.objective).__name__} gave losses of shape {losses.shape}, not one an image")
         return jnp.sum(count * losses)
 
-    sums = (*_sum_over_parts(jax.value_and_grad(loss_sum), state.params, (example, draws.index, count)), count.sum())
+    size = parallel.images_at_once(math.prod(example.input.shape[1:3]))
+    parts = _sum_over_parts(jax.value_and_grad(loss_sum), state.params, (example, draws.index, count), size)
+    sums = (*parts, count.sum())
     total, gradient, examples = jax.lax.psum(sums, axis) if axis else sums
     gradient = jax.tree.map(lambda g: g / jnp.maximum(examples, 1), gradient)
     finite = state.finite & jnp.isfinite(total) & jnp.isfinite(optax.tree.norm(gradient))
@@ -82,10 +85,9 @@ def train_step(
     return select(finite & (examples > 0), stepped, state.replace(finite=finite))
 
 
-def _sum_over_parts(function: Callable[..., Any], params: Any, batch: Any) -> Any:
-    """Adds up `function(params, *part)`, a value and its gradient, over parts of `images_at_once` examples."""
+def _sum_over_parts(function: Callable[..., Any], params: Any, batch: Any, size: int) -> Any:
+    """Adds up `function(params, *part)`, a value and its gradient, over parts of `size` examples."""
     examples = jax.tree.leaves(batch)[0].shape[0]
-    size = parallel.images_at_once()
     if examples % size or examples == size:
         return function(params, *batch)
     parts = jax.tree.map(lambda x: x.reshape(-1, size, *x.shape[1:]), batch)

@@ -79,8 +79,10 @@ def test_another_file_by_hand_is_named_with_both_digests(tmp_path):
 
 
 @needs_mnist
-@pytest.mark.parametrize("folder", ["mnist", "MNIST/raw", "."])
-@pytest.mark.parametrize("wrapping", ["original", "gzipped again", "unpacked"])
+@pytest.mark.parametrize(
+    ("folder", "wrapping"),
+    [("mnist", "original"), ("mnist", "gzipped again"), ("MNIST/raw", "unpacked"), (".", "gzipped again")],
+)
 def test_mnist_is_known_in_any_wrapping(folder, wrapping, tmp_path):
     original = Path(os.environ["JAXDAE_MANUAL_DIR"]) / "mnist"
     (tmp_path / folder).mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def test_a_picture_has_as_many_patches_as_cover_its_area():
     assert source.picture.tolist() == [0, 0, 1, 2, 2, 2, 2]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_patch_is_cut_out_of_its_own_picture(channels):
     pictures = located(channels)
     for epoch in range(1, 6):

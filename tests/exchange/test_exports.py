@@ -181,8 +181,9 @@ def digits_folder(tmp_path):
     return saved.save_denoiser(DENOISERS["dncnn_image"], tmp_path / "saved", card=saved.Card(limits="none known"))
 
 
-def test_several_formats_make_a_folder_and_one_may_make_a_file(capsys, tmp_path, digits_folder):
+def test_several_formats_make_a_folder_and_one_may_make_a_file(capsys, tmp_path, monkeypatch, digits_folder):
     pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "a" / "exported"
     status, said, _ = run(capsys, "export", digits_folder, "--to", "safetensors", "onnx", "--out", out)
     assert status == 0 and f"{out / 'model.onnx'}  " in said
@@ -193,7 +194,7 @@ def test_several_formats_make_a_folder_and_one_may_make_a_file(capsys, tmp_path,
         "model.safetensors",
     ]
     assert (out / "README.md").read_text() == (digits_folder / "README.md").read_text()
-    assert run(capsys, "export", digits_folder, "--to", "onnx", "--out", tmp_path / "mine.onnx")[0] == 0
+    assert run(capsys, "export", digits_folder, "--to", "onnx", "--out", "mine.onnx")[0] == 0
     assert (tmp_path / "mine.onnx").read_bytes() == (out / "model.onnx").read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {"a", "mine.onnx", "saved"}
 

@@ -116,6 +116,7 @@ def test_a_wrong_result_is_doubted_in_one_line(tmp_path, capsys, result, doubt):
     assert not doubt or ("a.png: " in said and "times the size of its estimated noise" in said)
 
 
+@pytest.mark.slow
 def test_the_packaged_digits_are_doubted_on_a_scene_only(tmp_path, capsys):
     digits = jaxdae.load("digits").test[:16, ..., 0].reshape(4, 4, 28, 28).swapaxes(1, 2).reshape(112, 112) / 255
     for name, clean, level in (("sheet.png", digits, 0.5), ("scene.png", CLEAN, LEVEL)):

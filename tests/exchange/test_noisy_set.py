@@ -15,6 +15,7 @@ from jaxdae.exchange.noisy_set import write_noisy_set
 NOISE = jaxdae.Noise(level=0.3)
 
 
+@pytest.mark.slow
 def test_it_holds_what_is_measured(tmp_path):
     digest = write_noisy_set(tmp_path / "set.npz", DATA.test, NOISE, seed=4)
     with np.load(tmp_path / "set.npz") as file:
@@ -27,6 +28,7 @@ def test_it_holds_what_is_measured(tmp_path):
     np.testing.assert_allclose(psnr, identity["psnr"][0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, capsys):
     out = ["--out", str(tmp_path / "set.npz")]
     assert cli.main(["noisy-set", "--noise-level", "51", "--noise-scale", "255", "--no-clip", *out]) == 0

@@ -49,6 +49,15 @@ def test_every_packaged_denoiser_has_a_whole_card():
         assert all(vars(exchange.load_card(packaged.folder_of(name))).values())
 
 
+def test_of_the_packaged_denoisers_the_one_that_fits_a_picture_is_taken():
+    def name(*sides):
+        origin = packaged.fitting([np.zeros((*pair, 1), np.float32) for pair in sides]).about.origin
+        return next(name for name in packaged.PACKAGED if jaxdae.load_denoiser(name).about.origin == origin)
+
+    assert (name((40, 28)), name((41, 28)), name((28, 28), (28, 41))) == ("digits", "photos", "photos")
+
+
+@pytest.mark.slow
 def test_a_denoiser_of_a_run_folder_is_the_default_member_s(tmp_path):
     members = jaxdae.grid(MEMBER, {"noise.level": [0.1, 0.5], "seed": [1, 0]})
     params = [random_params(MEMBER.model, seed=seed) for seed in range(4)]

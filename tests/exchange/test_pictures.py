@@ -197,6 +197,7 @@ def test_values_beyond_the_range_are_kept(tmp_path, capsys):
     assert "more than the denoiser takes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_comparison_and_reference(tmp_path):
     scan = save(tmp_path / "a.png", DARK)
     lines = run(Identity(), scan, out=tmp_path / "clean", compare=True, reference=scan)

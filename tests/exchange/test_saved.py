@@ -30,6 +30,11 @@ def test_what_is_saved_is_loaded(tmp_path, about):
     assert_same_denoiser(jaxdae.load_denoiser(path), make(about))
 
 
+def test_a_level_that_is_a_number_is_saved_as_the_pair_that_it_stands_for(tmp_path):
+    given = make(About(jaxdae.Noise(level=0.5), 1))
+    assert jaxdae.load_denoiser(save_denoiser(given, tmp_path)).about.noise.level == (0.5, 0.5)
+
+
 def test_float16_halves_the_file_and_rounds(tmp_path):
     whole, half = (save_denoiser(make(), tmp_path / kind, dtype=kind) for kind in ("float32", "float16"))
     sizes = [(path / "model.safetensors").stat().st_size for path in (whole, half)]

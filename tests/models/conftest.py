@@ -1,10 +1,10 @@
-"""The networks' own tests compile as users' programs do."""
+"""The comparisons with other implementations compile as users' programs do."""
 
 import jax
 import pytest
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(scope="module")
 def optimized():
     jax.config.update("jax_disable_most_optimizations", False)
     yield

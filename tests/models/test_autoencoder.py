@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import random_images, random_params
 
-from jaxdae.models import ConvAutoencoder, count_parameters, initialize
+from jaxdae.models import ConvAutoencoder
 from jaxdae.models.layers import Conv, glorot_uniform, pad_to_multiple
 from jaxdae.models.prediction import predict
+
+pytestmark = pytest.mark.usefixtures("optimized")
 
 MODEL = ConvAutoencoder(3)
 IMAGES = random_images(2, 7, 10, 3)
@@ -46,11 +48,6 @@ def network_of(model):
     return lambda params, images: predict(model, params, images).output
 
 
-def test_the_default_model_has_28353_parameters():
-    params = jax.eval_shape(lambda: initialize(jax.random.key(0), ConvAutoencoder(), 1))
-    assert count_parameters(params) == 28_353
-
-
 @pytest.mark.slow
 def test_output_and_gradients_equal_a_plain_network_of_flax_layers():
     params = random_params(MODEL, 3)
@@ -71,17 +68,6 @@ def test_bfloat16_is_near_float32_with_output_and_gradients_in_float32():
     assert not np.array_equal(near, exact)
 
 
-def test_the_prediction_says_how_the_output_becomes_an_image():
-    params = random_params(MODEL, 3)
-    kinds = ("logits", "image", "residual")
-    images = jax.jit(lambda p, x: {kind: predict(MODEL.clone(prediction=kind), p, x).image for kind in kinds})(
-        params, IMAGES
-    )
-    output = images["image"]
-    np.testing.assert_allclose(images["logits"], 1 / (1 + np.exp(-output)), rtol=1e-5)
-    np.testing.assert_allclose(images["residual"], IMAGES + output, atol=1e-6)
-
-
 @pytest.mark.parametrize(("sides", "channels", "depth"), [((1, 1), 1, 3), ((20, 7), 4, 2), ((8, 6), 2, 1)])
 def test_the_output_has_the_shape_of_the_images(sides, channels, depth):
     model = ConvAutoencoder(2, depth)
@@ -96,20 +82,6 @@ def test_padding_repeats_the_edge(shape, multiple):
     rows, columns = (-side % multiple for side in shape[1:3])
     expected = np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
     np.testing.assert_array_equal(pad_to_multiple(images, multiple), expected)
-
-
-@pytest.mark.slow
-def test_an_output_pixel_depends_on_inputs_within_the_reach():
-    model = ConvAutoencoder(2, depth=1)
-    size, middle = 6 * model.reach, 3 * model.reach
-    params = random_params(model)
-
-    def change(images):
-        return predict(model, params, images).output[0, middle, middle, 0]
-
-    gradient = np.asarray(jax.jit(jax.grad(change))(random_images(1, size, size, 1)))[0, ..., 0]
-    distance = np.abs(np.argwhere(gradient) - middle).max()
-    assert 0 < distance <= model.reach
 
 
 def test_initial_kernels_fill_the_glorot_uniform_range_and_biases_are_zero():

@@ -10,7 +10,7 @@ from tiny import lively_params, random_images
 from jaxdae import components
 from jaxdae.components import structure
 from jaxdae.errors import InputError
-from jaxdae.models import MODELS, ConvAutoencoder, UNet, denoiser, initialize
+from jaxdae.models import MODELS, ConvAutoencoder, DnCNN, UNet, denoiser, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.models.prediction import PREDICTIONS, predict
 from jaxdae.noise import Noise
@@ -23,8 +23,9 @@ def small(kind):
 
 
 NETWORKS = {name: small(kind) for name, kind in MODELS.items()} | {
-    "autoencoder of two widths": ConvAutoencoder(width=(4, 3)),
-    "strided unet": UNet(width=3, depth=1, repeat=2, down="strided"),
+    "autoencoder of two widths with levels": ConvAutoencoder(width=(4, 3), level_input=True),
+    "strided unet with levels": UNet(width=3, depth=1, repeat=2, down="strided", level_input=True),
+    "dncnn with levels": DnCNN(width=4, depth=2, level_input=True),
     "unet with levels in bfloat16": UNet(width=3, bias=False, level_input=True, compute_dtype="bfloat16"),
 }
 every_network = pytest.mark.parametrize("model", NETWORKS.values(), ids=NETWORKS)
@@ -40,14 +41,17 @@ def test_the_output_has_the_shape_and_type_of_the_images(model, sides, channels,
     assert (out.shape, out.dtype) == (images.shape, images.dtype)
 
 
+@pytest.mark.slow
 @every_network
 def test_prediction_says_how_the_output_becomes_an_image(model):
     assert components.settings(model)["prediction"].choices == PREDICTIONS
     params, images = lively_params(model), random_images(2, 8, 8, 1)
-    made = {
-        kind: predict(model.clone(prediction=kind), params, images, jnp.zeros(2)).image
-        for kind in ("image", "residual", "logits")
-    }
+
+    @jax.jit
+    def images_of_every_kind(params, images):
+        return {kind: predict(model.clone(prediction=kind), params, images, jnp.zeros(2)).image for kind in PREDICTIONS}
+
+    made = images_of_every_kind(params, images)
     near = 1e-5 if model.compute_dtype == "float32" else 0.02
     np.testing.assert_allclose(made["residual"], images + made["image"], atol=near)
     np.testing.assert_allclose(made["logits"], 1 / (1 + np.exp(-made["image"])), atol=near)
@@ -126,5 +130,4 @@ class Reachless(nn.Module):
 def test_a_network_that_breaks_the_contract_is_told_so_before_its_training(model, sentence):
     with pytest.raises(InputError, match=sentence):
         check_member(Member(model=model))
-        params = initialize(jax.random.key(0), model, 1)
-        predict(model, params, jnp.zeros((2, 4, 4, 1)))
+        jax.eval_shape(lambda: predict(model, initialize(jax.random.key(0), model, 1), jnp.zeros((2, 4, 4, 1))))

@@ -13,7 +13,7 @@ from jaxdae.rng import Draws
 from jaxdae.training import Member, TrainState, check_member, train_step
 from jaxdae.training.optimizers import make_optimizer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 LAYERS = ["encoder_0", "encoder_1", "decoder_0", "decoder_1", "output"]
 MEMBER = check_member(Member())

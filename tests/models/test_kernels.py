@@ -1,5 +1,6 @@
 """The operations equal those of Flax, forward and in both gradients, for every shape."""
 
+import contextlib
 import functools
 from typing import get_args
 
@@ -14,6 +15,8 @@ from jax import export, lax
 
 from jaxdae.models import kernels
 from jaxdae.parallel import Population, map_members
+
+pytestmark = pytest.mark.usefixtures("optimized")
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -83,12 +86,20 @@ def distance(actual, expected):
     return float(np.linalg.norm(np.float64(actual) - expected) / np.linalg.norm(expected))
 
 
+@contextlib.contextmanager
+def unoptimized():
+    """In float64, where only the formulas are compared."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("layer", "shape", "size"), CASES)
 def test_outputs_and_gradients_equal_those_of_flax_in_float64(layer, shape, size):
     ours, flax = layer
     given = arrays(ours, shape, size, seed=0)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), unoptimized():
         expected = jax.device_get(compiled(flax, *map(jnp.asarray, given)))
         exact = compiled(ours, *map(jnp.asarray, given))
     rounded = compiled(ours, *map(np.float32, given))
@@ -212,3 +223,17 @@ def test_max_pool_under_vmap_and_scan_equals_a_loop():
     one = functools.partial(pooled_and_gradient, kernels.max_pool)
     for mapped in (jax.vmap(one)(images, weights), lax.map(lambda arrays: one(*arrays), (images, weights))):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), tuple(mapped), tuple(expected))
+
+
+def test_plain_operations_are_the_same_on_every_platform():
+    images, kernel = (np.random.default_rng(0).random(shape, np.float32) for shape in ((2, 4, 6, 3), (3, 3, 3, 32)))
+
+    def network(x):
+        return kernels.max_pool(kernels.upsample_conv3x3(kernels.conv(x, kernel), np.ones((3, 3, 32, 2), np.float32)))
+
+    chosen = str(jax.make_jaxpr(lambda x: network(x))(images))
+    with kernels.plain():
+        plain, result = str(jax.make_jaxpr(lambda x: network(x))(images)), network(images)
+    assert "platform_index" in chosen and "platform_index" not in plain
+    assert str(jax.make_jaxpr(lambda x: network(x))(images)) == chosen
+    np.testing.assert_allclose(result, network(images), rtol=1e-5)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxdae.runs.files import atomic, write_text
+from jaxdae.runs.files import atomic, atomic_files, write_text
 
 
 def test_a_file_appears_whole_in_a_new_folder(tmp_path):
@@ -30,3 +30,19 @@ def test_the_suffix_is_kept(tmp_path, name):
         assert temporary.suffix == (tmp_path / name).suffix
         temporary.touch()
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_files_of_a_folder_are_written_whole_or_not_at_all(tmp_path, exists):
+    folder = tmp_path / "folder"
+    if exists:
+        folder.mkdir()
+        (folder / "other").write_text("mine")
+    kept = ["other"] if exists else []
+    with pytest.raises(OSError, match="full"), atomic_files(folder) as temporary:
+        (temporary / "a").write_text("half")
+        raise OSError("full")
+    assert [path.name for path in tmp_path.rglob("*")] == (["folder", *kept] if exists else [])
+    with atomic_files(folder) as temporary:
+        (temporary / "a").write_text("whole")
+    assert sorted(path.name for path in folder.iterdir()) == ["a", *kept]

@@ -11,6 +11,8 @@ from jaxdae.rng import Draws
 from jaxdae.training import TrainState, train_step
 from jaxdae.training.optimizers import SGD, make_optimizer, start_ema
 
+pytestmark = pytest.mark.slow
+
 CLEAN = DATA.train[:16].astype(np.float32) / 255
 NOISY = np.clip(CLEAN + random_images(*CLEAN.shape) - 0.5, 0, 1)
 STEPPED = MEMBER.replace(optimizer=SGD(learning_rate=0.1, momentum=0.0, ema_decay=0.5))
