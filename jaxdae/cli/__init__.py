@@ -1,6 +1,7 @@
 """The `jaxdae` command: a thin shell over the library. Each verb is a module, imported when it is called."""
 
 import importlib
+import logging
 import os
 import re
 import sys
@@ -91,6 +92,9 @@ def console() -> None:
     """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
     arguments = sys.argv[1:]
     sys.unraisablehook = _unraisable
+    logging.getLogger("asyncio").setLevel(
+        logging.CRITICAL
+    )  # of Orbax's tasks that fail together, the first is reported
     cores_as_devices()
     for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the terminal has not
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
