@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 LAYERS = ["encoder_0", "encoder_1", "decoder_0", "decoder_1", "output"]
 MEMBER = check_member(Member())
-STEPS = 20
+STEPS = 10
 
 
 @pytest.fixture(scope="module")
