@@ -81,7 +81,7 @@ class Graph:
         from onnx import numpy_helper
 
         array = np.asarray(values)
-        array = np.ascontiguousarray(array, np.int64 if array.dtype.kind == "i" else np.float32)
+        array = np.array(array, np.int64 if array.dtype.kind == "i" else np.float32, order="C")
         self.constants.append(numpy_helper.from_array(array, f"constant_{len(self.constants)}"))
         return self.constants[-1].name
 
@@ -123,10 +123,15 @@ class Graph:
         return self.add("Concat", *images, axis=1)
 
     def pad_to_multiple(self, images: Name, multiple: int) -> Name:
-        """Repeats the last row and column until both sides are multiples of `multiple`."""
-        missing = self.add("Mod", self.add("Neg", self._sides(images)), self.constant([multiple]))
-        pads = self.add("Concat", self.constant([0] * 6), missing, axis=0)
-        return self.add("Pad", images, pads, mode="edge")
+        """The mirror image beyond the last row and column, until both sides are multiples of `multiple`."""
+        zero, one, two = (self.constant(number) for number in (0, 1, 2))
+        for axis in (2, 3):
+            side = self.add("Squeeze", self.add("Shape", images, start=axis, end=axis + 1))
+            missing = self.add("Mod", self.add("Neg", side), self.constant(multiple))
+            period = self.add("Max", self.add("Mul", two, self.add("Sub", side, one)), one)
+            index = self.add("Mod", self.add("Range", zero, self.add("Add", side, missing), one), period)
+            images = self.add("Gather", images, self.add("Min", index, self.add("Sub", period, index)), axis=axis)
+        return images
 
     def crop(self, images: Name, like: Name) -> Name:
         """The upper left part, of the size of other images."""

@@ -15,7 +15,7 @@ class ConvAutoencoder(nn.Module):
     """`depth` times convolution, relu, max-pool 2; `depth` times convolution, relu, upsample 2; then a convolution.
 
     With width 32, depth 2 and one channel it has 28,353 parameters. Images whose sides are not multiples of 2^depth are
-    padded by repeating their edge, and the output is cropped.
+    padded by their mirror image, and the output is cropped.
 
     The outputs of encoder_0 .. and decoder_0 .. (after relu and pooling) are sown in "intermediates", a dict "layers".
     """

@@ -162,7 +162,7 @@ def _denoise_tiled(
     clean = np.empty_like(noisy)
     for done, (rows, columns) in enumerate(tiles, 1):
         inside = [_shifted(window, -margin) for window, _ in (rows, columns)]
-        tile = _denoise_batched(params, _cut(noisy, inside[0], inside[1], margin > 0), levels, module)
+        tile = _denoise_batched(params, _cut(noisy, inside[0], inside[1]), levels, module)
         kept = [
             slice(max(part.start - margin, 0), min(part.stop - margin, side))
             for (_, part), side in zip((rows, columns), size, strict=True)
@@ -174,18 +174,16 @@ def _denoise_tiled(
     return clean
 
 
-def _cut(images: np.ndarray, rows: slice, columns: slice, mirrored: bool) -> np.ndarray:
+def _cut(images: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
     """A window that may leave the images, by NumPy, which compiles nothing for a new size.
 
-    Beyond the border lies the mirror image, or else the last pixel again and again.
+    Beyond the border lies the mirror image, as `models.layers.pad_to_multiple` has it.
     """
     indices = []
     for part, side in zip((rows, columns), images.shape[1:3], strict=True):
-        index = np.arange(part.start, part.stop)
-        if mirrored:
-            index = np.abs(index) % max(2 * (side - 1), 1)
-            index = np.minimum(index, 2 * (side - 1) - index)
-        indices.append(np.clip(index, 0, side - 1))
+        period = max(2 * (side - 1), 1)
+        index = np.arange(part.start, part.stop) % period
+        indices.append(np.minimum(index, period - index))
     if rows.start >= 0 and columns.start >= 0 and rows.stop <= images.shape[1] and columns.stop <= images.shape[2]:
         return images[:, rows, columns]
     return images[:, indices[0][:, None], indices[1]]

@@ -66,7 +66,7 @@ class Kind(NamedTuple):
 
 
 class Graph(nn.Module):
-    """An imported network. With a `size` it takes that one only; else any, padded by repeating its edge.
+    """An imported network. With a `size` it takes that one only; else any, padded by its mirror image.
 
     The outputs of all layers that are images are sown in "intermediates", a dict "layers".
     """

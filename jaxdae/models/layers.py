@@ -90,20 +90,19 @@ class ConvTranspose(_Layer):
 
 
 def pad_to_multiple(images: Images, multiple: int) -> Float[Array, "batch height2 width2 channel"]:
-    """Repeats the last row and column until both sides are multiples of `multiple`."""
-    if not all(isinstance(side, int) for side in images.shape[1:3]):
-        return _pad_symbolic(images, multiple)
-    rows, columns = (-side % multiple for side in images.shape[1:3])
-    return jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+    """The mirror image beyond the last row and column, until both sides are multiples of `multiple`.
 
-
-def _pad_symbolic(images: Images, multiple: int) -> Array:
-    """The same for sides that are symbols (`jax.export`), in sizes of which JAX sees that they are multiples."""
+    Repeated rows of noise would look like texture, which the network keeps.
+    """
     padded = jnp.asarray(images)
     for axis in (1, 2):
         side = images.shape[axis]
-        index = jnp.arange(multiple * ((side + multiple - 1) // multiple))
-        padded = jnp.take(padded, jnp.minimum(index, side - 1), axis=axis)
+        # Of a symbol (`jax.export`), JAX sees only of this form that it is a multiple.
+        length = multiple * ((side + multiple - 1) // multiple)
+        if not isinstance(side, int) or length > side:
+            period = jnp.maximum(2 * (side - 1), 1)
+            index = jnp.arange(length) % period
+            padded = jnp.take(padded, jnp.minimum(index, period - index), axis=axis)
     return padded
 
 

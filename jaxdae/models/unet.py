@@ -15,8 +15,8 @@ from jaxdae.types import Images, PerImage, Scalar
 class UNet(nn.Module):
     """`repeat` convolutions at full, half, .. 1/2^depth of the size and back, with a skip connection at each size.
 
-    The channels double with each halving. Images whose sides are not multiples of 2^depth are padded by repeating their
-    edge, and the output is cropped.
+    The channels double with each halving. Images whose sides are not multiples of 2^depth are padded by their
+    mirror image, and the output is cropped.
 
     The outputs of encoder_0 .., middle and decoder_0 .. are sown in "intermediates", a dict "layers".
     """

@@ -120,7 +120,7 @@ def upsample(x):
     return x.repeat(2, 1).repeat(2, 2)
 def f(name, x):
     depth, (height, width) = about["model"]["depth"], x.shape[1:3]
-    x = jnp.pad(x, ((0, 0), (0, -height % 2**depth), (0, -width % 2**depth), (0, 0)), mode="edge")
+    x = jnp.pad(x, ((0, 0), (0, -height % 2**depth), (0, -width % 2**depth), (0, 0)), mode="reflect")
     for i in range(depth):
         x = jax.nn.relu(conv(x, f"encoder_{i}"))
         x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")

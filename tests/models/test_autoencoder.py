@@ -30,7 +30,7 @@ def plain_output(params, images):
 
     height, width = images.shape[1:3]
     rows, columns = (-side % 2**MODEL.depth for side in (height, width))
-    hidden = jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+    hidden = jnp.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
     for i in range(MODEL.depth):
         hidden = nn.max_pool(nn.relu(convolve(f"encoder_{i}", hidden)), (2, 2), (2, 2))
     for i in range(MODEL.depth):
@@ -77,10 +77,10 @@ def test_the_output_has_the_shape_of_the_images(sides, channels, depth):
 
 
 @given(shape=st.sampled_from([(1, 1, 1, 1), (2, 3, 5, 2), (1, 8, 4, 1)]), multiple=st.sampled_from([2, 4]))
-def test_padding_repeats_the_edge(shape, multiple):
+def test_padding_is_the_mirror_image(shape, multiple):
     images = random_images(*shape)
     rows, columns = (-side % multiple for side in shape[1:3])
-    expected = np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="edge")
+    expected = np.pad(images, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect")
     np.testing.assert_array_equal(pad_to_multiple(images, multiple), expected)
 
 
