@@ -92,9 +92,8 @@ def console() -> None:
     """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
     arguments = sys.argv[1:]
     sys.unraisablehook = _unraisable
-    logging.getLogger("asyncio").setLevel(
-        logging.CRITICAL
-    )  # of Orbax's tasks that fail together, the first is reported
+    # Of Orbax's tasks that fail together, the first is reported by us.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     cores_as_devices()
     for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the terminal has not
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

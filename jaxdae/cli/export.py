@@ -18,7 +18,8 @@ DESCRIPTION = """Write a denoiser as a file that other programs read: noisy imag
 def run(words: Sequence[str]) -> int:
     """Exports and names the files."""
     parser = options.Parser("export", DESCRIPTION, "run")
-    parser.add_argument("run", type=Path, help="a run folder, one of a saved denoiser, or a packaged one (digits)")
+    source = "a run folder, one of a saved denoiser, a file of Keras, or a packaged denoiser (digits, photos)"
+    parser.add_argument("run", type=Path, help=source)
     formats = f"formats: {', '.join(FORMATS)}"
     parser.add_argument("--to", nargs="+", required=True, metavar="FORMAT", help=formats)
     out = "a folder (made if missing), or, for one format, a file such as model.onnx"

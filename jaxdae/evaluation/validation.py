@@ -42,7 +42,8 @@ def sample_images(
 ) -> tuple[Images5, Images5, Images5]:
     """The first images of the validation as every member sees them: noisy, denoised and clean, clamped to [0, 1].
 
-    Arguments as in `validate`; `count` images at most.
+    Where the source has no clean images, the third are the other noisy ones. Arguments as in `validate`; `count` images
+    at most.
     """
     with rng.pinned():
         index = jnp.arange(min(count, source.examples))
@@ -54,9 +55,8 @@ def _sample_images(params: Any, members: Member, source: Source, seed: Array, in
     def one_member(params: Any, member: Member) -> tuple[Array, ...]:
         draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
         example = make_examples(member, source, draws)
-        clean = jax.vmap(source.take, in_axes=(EACH, 0))(draws, index).clean
         denoised = predict(member.model, params, example.input, example.level).image
-        return tuple(jnp.clip(images, 0, 1) for images in (example.input, denoised, clean))
+        return tuple(jnp.clip(images, 0, 1) for images in (example.input, denoised, _targets(member, source, draws)))
 
     return parallel.map_members(one_member, params, members, population=IN_TURN)
 
@@ -72,8 +72,7 @@ def _validate(
             example = make_examples(member, source, draws)
             network = functools.partial(predict, member.model, params)
             losses = member.objective.losses(network, example, draws)
-            sample = jax.vmap(lambda draws: take_sample(member, source, draws), in_axes=(EACH,))(draws)
-            target = jnp.asarray(sample.clean if sample.other is None else sample.other)
+            target = _targets(member, source, draws)
             if getattr(source, "beyond", False):
                 target = jnp.clip(target, 0, 1)
             image = jnp.clip(network(example.input, example.level).image, 0, 1)
@@ -83,3 +82,9 @@ def _validate(
         return losses.mean(), psnr.mean()
 
     return parallel.map_members(one_member, params, members, population=population)
+
+
+def _targets(member: Member, source: Source, draws: Draws) -> Array:
+    """What the network's images are compared with."""
+    sample = jax.vmap(lambda draws: take_sample(member, source, draws), in_axes=(EACH,))(draws)
+    return jnp.asarray(sample.clean if sample.other is None else sample.other)

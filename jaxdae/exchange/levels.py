@@ -1,6 +1,6 @@
 """The noise level of picture files: estimated, told to a denoiser or choosing it, and compared with the result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,17 @@ def some_pages(pages: int) -> list[int]:
     return sorted({int(number) for number in np.linspace(0, pages - 1, PAGES)})
 
 
-def estimate_file(path: Path, pages: Sequence[np.ndarray]) -> float:
-    """The level of a file, the median over channels and some pages; InputError where it cannot be trusted."""
-    found = estimate_pages(pages)
-    if not found.trusted:
-        raise InputError(f"the noise level of {path} cannot be estimated, {found.reason}; give it with --noise-level")
-    return found.level
+def estimate_pages(pages: Sequence[np.ndarray]) -> dict[int, Estimate]:
+    """The levels of some pages, by their numbers."""
+    return {number: estimate_noise_level(pages[number]) for number in some_pages(len(pages))}
 
 
-def estimate_pages(pages: Sequence[np.ndarray]) -> Estimate:
-    """The level of some pages together, the median over them and their channels."""
-    return combine([estimate_noise_level(pages[number]) for number in some_pages(len(pages))])
+def level_of_file(path: Path, found: Mapping[int, Estimate]) -> float:
+    """The level of a file from those of its pages, their median; InputError where it cannot be trusted."""
+    level = combine(list(found.values()))
+    if not level.trusted:
+        raise InputError(f"the noise level of {path} cannot be estimated, {level.reason}; give it with --noise-level")
+    return level.level
 
 
 def nearest_denoiser(denoisers: Sequence[Denoiser], level: float) -> Denoiser:
@@ -60,12 +60,13 @@ def said(level: float, denoiser: Denoiser, chosen: bool) -> str:
     return f"{line}, beyond {format_level((round(low, 3), round(high, 3)))} of the training" if beyond else line
 
 
-def doubt(noisy: np.ndarray, denoised: np.ndarray) -> str | None:
-    """What was removed beside the noise of a page, or not removed of it, as a sentence; None if nothing is wrong.
+def doubt(noisy: Sequence[np.ndarray], denoised: Sequence[np.ndarray], found: Mapping[int, Estimate]) -> str | None:
+    """What was removed beside the noise of pages, or not removed of it, as a sentence; None if nothing is wrong.
 
-    None too where the level of the noise cannot be trusted.
+    Of the first page where something is. Pages whose level cannot be trusted are passed over.
     """
-    found = estimate_noise_level(noisy)
-    if not found.trusted:
-        return None
-    return fault(*removed(noisy, denoised, found.level))
+    for number, estimate in found.items():
+        said = fault(*removed(noisy[number], denoised[number], estimate.level)) if estimate.trusted else None
+        if said:
+            return said
+    return None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxdae.errors import InputError
+from jaxdae.evaluation.noise_level import Estimate
 from jaxdae.exchange import levels, saved
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.runs import folder
@@ -51,7 +52,7 @@ def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
 
 def is_keras(path: Path) -> bool:
     """Whether a path is that of a file of Keras, by its name."""
-    return path.suffix in KERAS and not path.is_dir()
+    return path.suffix.lower() in KERAS and not path.is_dir()
 
 
 def is_denoiser(name_or_path: str | os.PathLike) -> bool:
@@ -65,14 +66,15 @@ def folder_of(name_or_path: str | os.PathLike) -> Path:
     return HOME / str(name_or_path) if str(name_or_path) in PACKAGED else Path(name_or_path)
 
 
-def fitting(pages: Sequence[np.ndarray]) -> Denoiser:
-    """The packaged denoiser for a picture, by its pages (height, width, channel): `digits` if all are small."""
-    return load_denoiser("digits" if max(side for page in pages for side in page.shape[:2]) <= SMALL else "photos")
+def fitting(packaged: Sequence[Denoiser], pages: Sequence[np.ndarray]) -> Denoiser:
+    """Of all packaged denoisers the one for a picture, by its pages (height, width, channel)."""
+    small = max(side for page in pages for side in page.shape[:2]) <= SMALL
+    return packaged[PACKAGED.index("digits" if small else "photos")]
 
 
-def misfit(denoiser: Denoiser, pages: Sequence[np.ndarray]) -> str:
+def misfit(denoiser: Denoiser, found: Estimate) -> str:
     """A sentence if the noise of a picture is certainly stronger than a packaged denoiser was made for; else empty."""
-    high, found = denoiser.about.noise.level[1], levels.estimate_pages(pages)
+    high = denoiser.about.noise.level[1]
     if not found.trusted or found.level <= high * levels.TOLERANCE:
         return ""
     return (

@@ -16,6 +16,7 @@ from jaxdae.data import picture_files, pictures
 from jaxdae.data.ranges import require_range, value_type
 from jaxdae.data.source import EIGHT_BIT
 from jaxdae.errors import InputError
+from jaxdae.evaluation.noise_level import combine
 from jaxdae.exchange import levels, packaged
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
@@ -109,7 +110,7 @@ def denoise_pictures(
 def _check(denoisers: Sequence[Denoiser], options: Options) -> None:
     denoiser = denoisers[0]
     if options.level == "auto":
-        levels.check_auto(denoisers)
+        levels.check_auto(denoisers[:1] if options.fit else denoisers)
     else:
         denoiser.check_level(options.level)
     added = 0.0 if options.add_noise is None else options.add_noise
@@ -138,13 +139,13 @@ def _denoise_file(
 ) -> list[str]:
     """Writes one result; lines of its noise level and scores."""
     picture = pictures.read(path, options.value_range, options.max_pixels)
-    denoiser = packaged.fitting(picture.pages) if options.fit else denoisers[0]
+    denoiser = packaged.fitting(denoisers, picture.pages) if options.fit else denoisers[0]
     about = denoiser.about
     if options.value_range is None and about.value_range and value_type(picture.pages[0].dtype) == about.value_type:
         picture = pictures.in_range(picture, about.value_range)
     given = pictures.unit_scale(picture)
     clean = _reference(picture, name, options) if options.reference else None
-    if denoiser.about.channels == 1 and given[0].shape[-1] > 1:
+    if about.channels == 1 and given[0].shape[-1] > 1:
         print(f"{path} is in colour, the denoiser takes grey images: denoised channel by channel", file=sys.stderr)
     taken, excesses = [], []
     for number, page in enumerate(given):
@@ -152,16 +153,17 @@ def _denoise_file(
         page, excess = _taken_page(denoiser, page, options, index)
         taken.append(page)
         excesses.append(excess)
-    if options.fit and (said := packaged.misfit(denoiser, taken)):
+    found = levels.estimate_pages(taken) if about.noise.corruption == "gaussian" else {}
+    if options.fit and (said := packaged.misfit(denoiser, combine(list(found.values())))):
         print(f"{path}: {said}", file=sys.stderr)
     scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
-        level = levels.estimate_file(path, taken)
+        level = levels.level_of_file(path, found)
         denoiser = levels.nearest_denoiser(denoisers, level)
         scores.append(levels.said(level, denoiser, len(denoisers) > 1))
     told = level if len(denoisers) == 1 else None
     results = [_each_channel(denoiser, page, told) for page in taken]
-    if doubt := _doubt(denoiser, taken, results):
+    if doubt := levels.doubt(taken, results, found):
         bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
         hint = "; if it was trained on white on black, try --invert" if bright else ""
         print(f"{path}: {doubt}{hint}", file=sys.stderr)
@@ -228,14 +230,6 @@ def _given_page(page: np.ndarray, excess: np.ndarray | None, options: Options) -
     if excess is not None:  # kept beside what the network sees, so that bright stars and hot spots do not flatten
         page = page + excess
     return 1 - page if options.invert else page
-
-
-def _doubt(denoiser: Denoiser, noisy: Sequence[np.ndarray], denoised: Sequence[np.ndarray]) -> str | None:
-    """The first doubt in some pages; only Gaussian noise can be compared."""
-    if denoiser.about.noise.corruption != "gaussian":
-        return None
-    found = (levels.doubt(noisy[number], denoised[number]) for number in levels.some_pages(len(noisy)))
-    return next((doubt for doubt in found if doubt), None)
 
 
 def _reference(picture: pictures.Picture, name: Path, options: Options) -> list[np.ndarray]:

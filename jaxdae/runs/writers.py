@@ -128,7 +128,7 @@ class Log:
             del self._writers[name]
             self._failed[name] = "when it was closed" if epoch is None else f"in epoch {epoch}"
             reason = f"{type(error).__name__}: {error}"
-            _log.warning(f"the log {name} failed {self._failed[name]} ({reason}); training goes on without it")
+            _log.warning(f"the log {name} failed {self._failed[name]} ({reason}); training continues without it")
 
 
 def _show(epoch: int, member: int, picture: np.ndarray, writer: Writer) -> None:
@@ -191,4 +191,4 @@ def saved_settings(path: Path) -> tuple[tuple[str, ...], int]:
         check_writers(names, pictures_every)
         return names, pictures_every
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{settings}: {error}; without this file the run goes on with {_TRUTH} alone") from None
+        raise InputError(f"{settings}: {error}; without this file the run continues with {_TRUTH} alone") from None

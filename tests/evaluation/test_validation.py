@@ -6,12 +6,12 @@ import pytest
 from tiny import DATA, MEMBER, random_params
 
 from jaxdae import metrics, parallel
-from jaxdae.data import InMemory
-from jaxdae.evaluation import validate
+from jaxdae.data import InMemory, read_own
+from jaxdae.evaluation import sample_images, validate
 from jaxdae.models import ConvAutoencoder
 from jaxdae.models.prediction import predict
 from jaxdae.noise import Noise, noisy_examples
-from jaxdae.objectives import Supervised
+from jaxdae.objectives import Noise2Noise, Supervised
 from jaxdae.training import stack
 
 pytestmark = pytest.mark.slow
@@ -52,3 +52,19 @@ def test_images_that_leave_the_range_are_clamped_before_psnr_but_not_in_the_loss
     assert image.min() < 0 or image.max() > 1
     np.testing.assert_allclose(loss, metrics.mse(image, CLEAN).mean(), rtol=1e-5)
     np.testing.assert_allclose(psnr, metrics.psnr(np.clip(image, 0, 1), CLEAN).mean(), rtol=1e-5)
+
+
+def test_the_images_shown_are_noisy_denoised_and_clean_or_where_none_is_clean_the_other_noisy_one(tmp_path):
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *PARAMS)
+    noisy, denoised, clean = sample_images(stacked, stack(MEMBERS), InMemory(DATA.test), seed=5, count=3)
+    for i, (member, params) in enumerate(zip(MEMBERS, PARAMS, strict=True)):
+        np.testing.assert_allclose(noisy[i], noisy_examples(DATA.test[:3], member.noise, seed=5), atol=1e-6)
+        np.testing.assert_allclose(denoised[i], predict(member.model, params, noisy[i]).image, atol=1e-5)
+        np.testing.assert_allclose(clean[i], CLEAN[:3], atol=1e-6)
+
+    frames = DATA.test[:4, ..., 0]
+    np.save(tmp_path / "frames.npy", frames)
+    pairs = read_own(tmp_path / "frames.npy", target="next").sources()[1]
+    silent = MEMBER.replace(noise=Noise(level=(0.0, 0.0)), objective=Noise2Noise())
+    [noisy], _, [other] = sample_images(jax.tree.map(lambda x: x[:1], stacked), stack([silent]), pairs)
+    np.testing.assert_allclose(np.stack([noisy, other])[..., 0], frames[2:, None] / np.float32(255), atol=1e-6)

@@ -9,6 +9,7 @@ from tiny import pixels
 
 import jaxdae
 from jaxdae.errors import InputError
+from jaxdae.exchange.packaged import PACKAGED
 from jaxdae.exchange.pictures import Options, denoise_pictures
 from jaxdae.models.denoiser import About, Denoiser
 
@@ -102,6 +103,9 @@ def test_auto_is_refused_where_it_is_of_no_use(tmp_path):
     ):
         with pytest.raises(InputError, match=sentence):
             run(made, given, out=tmp_path / "out")
+    packaged = [jaxdae.load_denoiser(name) for name in PACKAGED]
+    with pytest.raises(InputError, match="takes no noise level; leave --noise-level out"):
+        run(packaged, given, out=tmp_path / "out", fit=True)
     assert not (tmp_path / "out").exists()
 
 

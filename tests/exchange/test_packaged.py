@@ -50,9 +50,11 @@ def test_every_packaged_denoiser_has_a_whole_card():
 
 
 def test_of_the_packaged_denoisers_the_one_that_fits_a_picture_is_taken():
+    denoisers = [jaxdae.load_denoiser(name) for name in packaged.PACKAGED]
+
     def name(*sides):
-        origin = packaged.fitting([np.zeros((*pair, 1), np.float32) for pair in sides]).about.origin
-        return next(name for name in packaged.PACKAGED if jaxdae.load_denoiser(name).about.origin == origin)
+        found = packaged.fitting(denoisers, [np.zeros((*pair, 1), np.float32) for pair in sides])
+        return packaged.PACKAGED[denoisers.index(found)]
 
     assert (name((40, 28)), name((41, 28)), name((28, 28), (28, 41))) == ("digits", "photos", "photos")
 

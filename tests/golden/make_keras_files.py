@@ -24,18 +24,27 @@ FOLDER = HERE / "keras"
 same = {"padding": "same"}
 
 
+def relu(width, **more):
+    """A convolution as most of the tutorial's are."""
+    return layers.Conv2D(width, 3, activation="relu", **more)
+
+
+def halve():
+    return layers.MaxPooling2D(2, **same)
+
+
 def classic(last="sigmoid"):
     """The autoencoder of the tutorial, narrow."""
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(4, 3, activation="relu", **same),
-            layers.MaxPooling2D(2, **same),
-            layers.Conv2D(3, 3, activation="relu", **same),
-            layers.MaxPooling2D(2, **same),
-            layers.Conv2D(3, 3, activation="relu", **same),
+            relu(4, **same),
+            halve(),
+            relu(3, **same),
+            halve(),
+            relu(3, **same),
             layers.UpSampling2D(2),
-            layers.Conv2D(4, 3, activation="relu", **same),
+            relu(4, **same),
             layers.UpSampling2D(2),
             layers.Conv2D(1, 3, activation=last, **same),
         ]
@@ -47,17 +56,17 @@ def first_of_the_tutorial():
     return keras.Sequential(
         [
             keras.Input((28, 28, 1)),
-            layers.Conv2D(4, 3, activation="relu", **same),
-            layers.MaxPooling2D(2, **same),
-            layers.Conv2D(3, 3, activation="relu", **same),
-            layers.MaxPooling2D(2, **same),
-            layers.Conv2D(2, 3, activation="relu", **same),
-            layers.MaxPooling2D(2, **same),
-            layers.Conv2D(2, 3, activation="relu", **same),
+            relu(4, **same),
+            halve(),
+            relu(3, **same),
+            halve(),
+            relu(2, **same),
+            halve(),
+            relu(2, **same),
             layers.UpSampling2D(2),
-            layers.Conv2D(3, 3, activation="relu", **same),
+            relu(3, **same),
             layers.UpSampling2D(2),
-            layers.Conv2D(4, 3, activation="relu"),
+            relu(4),
             layers.UpSampling2D(2),
             layers.Conv2D(1, 3, activation="sigmoid", **same),
         ]

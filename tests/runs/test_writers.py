@@ -82,7 +82,7 @@ def test_writers_change_no_number_and_a_broken_one_is_told_of(tmp_path, caplog):
     assert {epoch for epoch, _ in broken.pictures} == {1} and {epoch for epoch, _ in whole.pictures} == {1, 2, 3}
     told = [record.message for record in caplog.records]
     assert told == [
-        "the log Broken failed in epoch 2 (OSError: no space left); training goes on without it",
+        "the log Broken failed in epoch 2 (OSError: no space left); training continues without it",
         "the log Broken is not complete: it failed in epoch 2; metrics.jsonl has everything",
     ]
 
@@ -219,7 +219,7 @@ def test_a_run_whose_writer_is_gone_says_how_to_go_on(tmp_path, monkeypatch):
     train(tmp_path / "run", "recorder", epochs=1)
     monkeypatch.delitem(writers.WRITERS, "recorder")
     with pytest.raises(
-        InputError, match=r"writers.json: log 'recorder' is not known.*without this file the run goes on"
+        InputError, match=r"writers.json: log 'recorder' is not known.*without this file the run continues"
     ):
         runs.resume(tmp_path / "run", DATA, epochs=2)
     (tmp_path / "run" / "logs" / "writers.json").unlink()
