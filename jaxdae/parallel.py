@@ -44,6 +44,8 @@ def images_at_once(pixels: int = 28 * 28) -> int:
 def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:
     """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each."""
     images, mesh = stacked[0].shape[0], data_mesh()
+    if images == 1:  # one device has all cores; the others would compute on nothing
+        return function(shared, *stacked)
     size = min(at_once or images_at_once(), -(-images // mesh.size))
     missing = -images % (size * mesh.size)
     padded = [jnp.pad(x, ((0, missing), *((0, 0),) * (x.ndim - 1))) for x in stacked]
