@@ -27,7 +27,7 @@ jaxdae trains denoisers and compares them across noise levels, models and object
                                       denoise pictures with the packaged denoiser that fits them
   jaxdae models                       the packaged denoisers: data, licence, numbers, limits
   jaxdae export runs/classic --to onnx --out model.onnx
-                                      the denoiser for other programs: ONNX, StableHLO, safetensors
+                                      the denoiser for other programs: ONNX, StableHLO, safetensors, Keras
   jaxdae import autoencoder.h5 --out runs/mine
                                       a denoiser made by Keras (.keras, .h5)
   jaxdae noisy-set --dataset mnist --out noisy.npz

@@ -13,8 +13,10 @@ import numpy as np
 
 from jaxdae import components
 from jaxdae.errors import InputError
+from jaxdae.exchange.onnx_graph import imported
 from jaxdae.models import ConvAutoencoder, DnCNN, UNet
 from jaxdae.models.denoiser import Denoiser
+from jaxdae.models.graph import Graph as ImportedGraph
 
 OPSET, IR_VERSION = 17, 8
 """Of 2022: ONNX Runtime 1.12 and newer read them."""
@@ -192,6 +194,7 @@ NETWORKS: dict[type, Callable[[Graph, Any, Any, Name, Name | None], Name]] = {
     ConvAutoencoder: _autoencoder,
     UNet: _unet,
     DnCNN: _dncnn,
+    ImportedGraph: imported,
 }
 """The name of the output (NCHW, before the sigmoid of logits) for a graph, a module, its parameters, the noisy images
 and their level, (batch, 1, 1, 1)."""

@@ -209,7 +209,8 @@ def _conv_shapes(s: Settings, shape: Shape) -> dict[str, Shape]:
     return kernel | ({"bias": (s["features"],)} if s["bias"] else {})
 
 
-def _transposed_crop(s: Settings, axis: int) -> int:
+def transposed_crop(s: Settings, axis: int) -> int:
+    """How many of the first rows (axis 0) or columns of a transposed convolution are cut off."""
     return max(s["size"][axis] - s["stride"][axis], 0) // 2 if s["padding"] == "same" else 0
 
 
@@ -221,7 +222,7 @@ def _conv_transpose(s: Settings, p: Mapping[str, Array], x: Array) -> Array:
         pads = []
         for axis, (side, size, stride) in enumerate(zip(x.shape[1:3], s["size"], s["stride"], strict=True)):
             length = side * stride + (max(size - stride, 0) if s["padding"] == "valid" else 0)
-            before = size - 1 - _transposed_crop(s, axis)
+            before = size - 1 - transposed_crop(s, axis)
             pads.append((before, length + size - 2 - (side - 1) * stride - before))
         y = lax.conv_general_dilated(
             x, kernel, (1, 1), pads, lhs_dilation=s["stride"], dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -235,7 +236,7 @@ def _conv_transpose_shapes(s: Settings, shape: Shape) -> dict[str, Shape]:
 
 
 def _conv_transpose_seen(s: Settings, axis: int) -> Seen:
-    stride, crop = s["stride"][axis], _transposed_crop(s, axis)
+    stride, crop = s["stride"][axis], transposed_crop(s, axis)
     return Seen(Fraction(1, stride), Fraction(crop - s["size"][axis] + 1, stride), Fraction(crop, stride))
 
 

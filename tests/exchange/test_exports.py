@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from command import refused, run
 from tiny import lively_params, random_images
 
 import jaxdae
-from jaxdae.exchange import exports, saved
+from jaxdae.exchange import exports, onnx_graph, saved
 from jaxdae.exchange.exports import FORMATS, export_denoiser
-from jaxdae.models import MODELS
+from jaxdae.models import MODELS, graph
 from jaxdae.models.denoiser import About, Denoiser
 
 DOCS = Path(__file__).parents[2] / "docs" / "exports.md"
@@ -89,6 +90,57 @@ def f(name, *given):
     return session.run(None, dict(zip(("noisy", "level"), given)))[0]
 """
     compare(tmp_path, DENOISERS, code)
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+WEIGHTED = {"size": (1, 1), "stride": (1, 1), "padding": "same", "features": 1, "bias": False}
+
+
+@pytest.mark.slow
+def test_onnx_runtime_computes_of_imported_networks_what_keras_computes(tmp_path):
+    names = [path.name for path in sorted((GOLDEN / "keras").iterdir()) if "weights" not in path.name]
+    for name in names:
+        FORMATS["onnx"].write(jaxdae.load_denoiser(GOLDEN / "keras" / name), tmp_path / f"{name}.onnx")
+    outside(
+        tmp_path,
+        f"""
+import numpy as np, onnxruntime
+stored = np.load({str(GOLDEN / "keras_files.npz")!r})
+for name in {names}:
+    session = onnxruntime.InferenceSession(name + ".onnx", providers=["CPUExecutionProvider"])
+    noisy, clean = (stored[name + part] if stored[name + part].ndim == 4 else stored[name + part].reshape(-1, 8, 8, 1)
+                    for part in (":input", ":output"))
+    [found] = session.run(None, {{"noisy": noisy}})
+    np.testing.assert_allclose(found, clean, rtol=0, atol=1e-5, err_msg=name)
+""",
+    )
+
+
+def test_onnx_runtime_computes_every_activation_and_merge_of_imported_networks():
+    import onnxruntime
+
+    assert set(onnx_graph.KINDS) == set(graph.KINDS)
+    numbers = {"relu": (1.5, 0.1, 0.3), "leaky_relu": (0.3,), "elu": (0.7,)}
+    activated = [
+        graph.Node(f"{name}{len(own)}", "activation", ("input",), (("activation", (name, *own)),))
+        for name in graph.ACTIVATIONS
+        for own in {(), numbers.get(name, ())}
+    ]
+    made = tuple(node.name for node in activated)
+    merged = [graph.Node(kind, kind, made[3:6]) for kind in ("multiply", "maximum", "average", "add")]
+    together = (*made, "subtract", *(node.name for node in merged))
+    layers = (
+        *activated, *merged, graph.Node("subtract", "subtract", made[1:3]), graph.Node("all", "concatenate", together),
+        graph.Node("last", "conv", ("all",), tuple(WEIGHTED.items()), "last"),
+    )  # fmt: skip
+    kernel = np.linspace(-1, 1, len(together), dtype=np.float32).reshape(1, 1, -1, 1)
+    model = graph.Graph(layers=layers)
+    denoiser = Denoiser(model, {"last": {"kernel": kernel}}, About(jaxdae.Noise(clip=False), 1))
+    noisy = 6 * random_images(2, 4, 5, 1) - 3
+    with tempfile.TemporaryDirectory() as folder:
+        FORMATS["onnx"].write(denoiser, Path(folder) / "m.onnx")
+        session = onnxruntime.InferenceSession(Path(folder) / "m.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"noisy": noisy})[0], denoiser.apply(noisy), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
