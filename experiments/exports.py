@@ -68,14 +68,14 @@ def experiment(options: Options) -> None:
         denoiser = jaxdae.Denoiser(module, params, About(noise, channels=1))
         with tempfile.TemporaryDirectory() as folder:
             files += [{"network": name} | file for file in _files(denoiser, Path(folder))]
-            runners = {peer: _runner(format, Path(folder)) for format, peer in PEERS.items()}
+            runners = {peer: runner_of(format, Path(folder)) for format, peer in PEERS.items()}
         for task, images in tasks.items():
             for file in files[-len(FORMATS) :]:
                 if runner := runners.get(PEERS.get(file["format"], "")):
                     file[f"difference, {task}"] = float(np.abs(runner(images[:100]) - denoiser(images[:100])).max())
             turns: dict[str, Callable[[], Any]] = {"jaxdae": functools.partial(denoiser, images)}
             turns |= {peer: _batched(runner, images) for peer, runner in runners.items()}
-            rows += [{"network": name, "task": task} | row for row in _in_turn(turns, options.rounds)]
+            rows += [{"network": name, "task": task} | row for row in in_turn(turns, options.rounds)]
     tables.write_table(options.out, pd.DataFrame(rows))
     made = report.provenance(f"{options.rounds} rounds", "0 (noise and weights)")
     report.write_about(options.out, made, rounds=options.rounds, files=files)
@@ -113,7 +113,7 @@ def _files(denoiser: jaxdae.Denoiser, folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _runner(format: str, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
+def runner_of(format: str, folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     """What maps noisy images to denoised ones by an exported file."""
     content = (folder / FORMATS[format].file).read_bytes()
     if format == "onnx":
@@ -134,7 +134,7 @@ def _batched(run: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> Cal
     return at_best_batch(lambda size: [run(images[i : i + size]) for i in range(0, len(images), size)])
 
 
-def _in_turn(turns: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
+def in_turn(turns: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
     """The time of every turn in every round; a first round, which compiles, is not counted."""
     rows = []
     for number in range(rounds + 1):

@@ -28,8 +28,8 @@ EXPERIMENTS = Path(shell.__file__).parent
 pytestmark = pytest.mark.slow  # processes and whole trainings
 SCRIPTS = (
     "benchmark", "classic", "corruptions", "documents", "exports", "fast_preset", "field_files", "fixed_or_fresh",
-    "formulations", "microscopy", "models", "models_speed", "noise_level_estimates", "noise_levels", "photographs",
-    "scaling",
+    "formulations", "keras_parity", "microscopy", "models", "models_speed", "noise_level_estimates", "noise_levels",
+    "photographs", "scaling",
 )  # fmt: skip
 
 
