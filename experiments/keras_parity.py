@@ -158,7 +158,10 @@ def timed(options: Options, name: str, model: Any) -> list[dict[str, Any]]:
     large = np.random.default_rng(0).random((1, options.side, options.side, 1), np.float32)
     rows = []
     for task, images in ((f"{len(small)} images", small), (f"{options.side}x{options.side}", large)):
-        turns = {"jaxdae": functools.partial(denoiser, images), "Keras": functools.partial(predicted, model, images)}
+        turns: dict[str, Callable[[], Any]] = {
+            "jaxdae": functools.partial(denoiser, images),
+            "Keras": functools.partial(predicted, model, images),
+        }
         if len(images) > 1:
             turns["Keras"] = at_best_batch(functools.partial(predicted, model, images))
         rows += [{"network": name, "task": task} | row for row in in_turn(turns, options.rounds)]
