@@ -1,4 +1,4 @@
-"""How work is spread: batches over the devices of this process, images and members over one device.
+"""How work is spread: a training's batches over the devices of all processes, other work over those of one.
 
 The devices form one mesh with one axis, `data`.
 """
@@ -21,14 +21,22 @@ PIXELS_IN_CACHE = 2**13
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
-    """A mesh of the first local devices; by default of all."""
-    count = devices or jax.local_device_count()
-    return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.local_devices()[:count])
+    """A mesh of the first devices of all processes; by default of all."""
+    return _mesh(jax.devices()[:devices])
+
+
+def local_mesh() -> Mesh:
+    """A mesh of all devices of this process."""
+    return _mesh(jax.local_devices())
+
+
+def _mesh(devices: list[jax.Device]) -> Mesh:
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicate(tree: Any, mesh: Mesh | None = None) -> Any:
-    """Puts a copy of every array on every device of a mesh (by default all), once, so that no call has to."""
-    return jax.device_put(tree, NamedSharding(mesh or data_mesh(), P()))
+    """Puts a copy of every array on every device of a mesh (by default the local one), once, so that no call has to."""
+    return jax.device_put(tree, NamedSharding(mesh or local_mesh(), P()))
 
 
 def images_at_once(pixels: int = 28 * 28) -> int:
@@ -41,9 +49,18 @@ def images_at_once(pixels: int = 28 * 28) -> int:
     return next((images for images in (8, 4, 2) if images * pixels <= PIXELS_IN_CACHE), 1)
 
 
-def in_batches(function: Callable[..., Any], shared: Any, *stacked: Array | np.ndarray, at_once: int = 0) -> Any:
-    """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each."""
-    images, mesh = stacked[0].shape[0], data_mesh()
+def in_batches(
+    function: Callable[..., Any],
+    shared: Any,
+    *stacked: Array | np.ndarray,
+    at_once: int = 0,
+    mesh: Mesh | None = None,
+) -> Any:
+    """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each.
+
+    The devices are those of a mesh, by default the local one.
+    """
+    images, mesh = stacked[0].shape[0], mesh or local_mesh()
     if images == 1:  # one device has all cores; the others would compute on nothing
         return function(shared, *stacked)
     size = min(at_once or images_at_once(), -(-images // mesh.size))

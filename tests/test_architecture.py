@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxdae"
 RANKS = (
-    {"data", "metrics", "parallel", "rng", "types", "errors", "components", "devices", "plots"},
+    {"data", "distributed", "metrics", "parallel", "rng", "types", "errors", "components", "devices", "plots"},
     {"objectives", "models", "noise"},
     {"training", "evaluation"},
     {"runs", "verification"},

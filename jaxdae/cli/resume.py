@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxdae import runs
+from jaxdae import distributed, runs
 from jaxdae.cli import options
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError
@@ -30,14 +30,16 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
     options.add_progress(parser)
     options.add_data_options(parser)
+    options.add_distributed(parser)
     arguments = parser.parse(words)
+    options.join(arguments)
     if packaged.is_denoiser(arguments.run):
         return _train_further(arguments)
     if arguments.dataset is not None or arguments.out is not None:
         raise InputError("--dataset and --out are for saved denoisers; a run has its own images and folder")
     data = options.load_data(arguments, folder.load_config(arguments.run).source)
     trained = runs.resume(arguments.run, data, epochs=arguments.epochs, progress=arguments.progress)
-    return report_run(trained, data)
+    return report_run(trained, data) if distributed.is_first() else 0
 
 
 def _train_further(arguments: argparse.Namespace) -> int:
@@ -56,4 +58,4 @@ def _train_further(arguments: argparse.Namespace) -> int:
     print(f"{denoiser.about.origin}\ntrains further in {out} with a fresh optimizer")
     epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     trained = runs.train(member, data, out=out, progress=arguments.progress, initial=denoiser.params, **epochs)
-    return report_run(trained, data)
+    return report_run(trained, data) if distributed.is_first() else 0

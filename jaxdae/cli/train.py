@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxdae import runs
+from jaxdae import distributed, runs
 from jaxdae.cli import options
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError, require_name
@@ -22,6 +22,7 @@ def run(words: Sequence[str]) -> int:
     if any(word.split("=")[0] == "--resume" for word in words):
         raise InputError("train has no option --resume; `jaxdae resume RUN` continues a run")
     arguments = _parser().parse(words)
+    options.join(arguments)
     if arguments.preset is not None:
         require_name("preset", arguments.preset, PRESETS)
     preset = PRESETS[arguments.preset] if arguments.preset else Preset(Member(), "digits", epochs=10, batch_size=128)
@@ -35,15 +36,15 @@ def run(words: Sequence[str]) -> int:
     dataset = arguments.dataset or preset.dataset
     out = arguments.out or Path("runs") / Path(dataset).resolve().name
     writers.check_writers(arguments.log, arguments.log_pictures)
-    runs.folder.require_room(out, arguments.overwrite)  # before pictures are read for minutes
+    distributed.by_first(lambda: runs.folder.require_room(out, arguments.overwrite))  # before pictures are read
     data = options.load_dataset(arguments, dataset, members)
-    for note in data.notes:
+    for note in data.notes if distributed.is_first() else ():
         print(note)
     trained = runs.train(
         members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress,
         log=arguments.log, log_pictures=arguments.log_pictures, **loop,
     )  # fmt: skip
-    return report_run(trained, data)
+    return report_run(trained, data) if distributed.is_first() else 0
 
 
 def _parser() -> options.Parser:
@@ -71,4 +72,5 @@ def _parser() -> options.Parser:
     common.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
     options.add_own_options(parser)
     options.add_data_options(parser)
+    options.add_distributed(parser)
     return parser

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxdae import metrics, parallel, rng
@@ -20,7 +21,13 @@ Images5 = Float[Array, "member image height width channel"]
 
 
 def validate(
-    params: Any, members: Member, source: Source, *, seed: int = 0, population: Population = IN_TURN
+    params: Any,
+    members: Member,
+    source: Source,
+    *,
+    seed: int = 0,
+    population: Population = IN_TURN,
+    mesh: Mesh | None = None,
 ) -> tuple[Float[Array, "member"], Float[Array, "member"]]:
     """Mean loss and mean PSNR (dB) of every member with its own noise, against the clean images.
 
@@ -32,9 +39,11 @@ def validate(
         source: the validation images.
         seed: of the noise, the same for all members.
         population: as in `training.train_chunk`.
+        mesh: the devices that share the work; by default all of all processes, as in `training.train_chunk`.
     """
     with rng.pinned():
-        return _validate(params, members, source, jnp.uint32(seed), population=population)
+        mesh = mesh or parallel.data_mesh()
+        return _validate(params, members, source, jnp.uint32(seed), population=population, mesh=mesh)
 
 
 def sample_images(
@@ -61,9 +70,9 @@ def _sample_images(params: Any, members: Member, source: Source, seed: Array, in
     return parallel.map_members(one_member, params, members, population=IN_TURN)
 
 
-@functools.partial(jax.jit, static_argnames="population")
+@functools.partial(jax.jit, static_argnames=("population", "mesh"))
 def _validate(
-    params: Any, members: Member, source: Source, seed: Array, *, population: Population
+    params: Any, members: Member, source: Source, seed: Array, *, population: Population, mesh: Mesh
 ) -> tuple[Array, Array]:
     def one_member(params: Any, member: Member) -> tuple[Array, Array]:
         def one_batch(shared: Any, index: Array) -> tuple[Any, Any]:
@@ -78,7 +87,8 @@ def _validate(
             image = jnp.clip(network(example.input, example.level).image, 0, 1)
             return losses, metrics.psnr(image, target)
 
-        losses, psnr = parallel.in_batches(one_batch, (params, member, source), jnp.arange(source.examples))
+        index = jnp.arange(source.examples)
+        losses, psnr = parallel.in_batches(one_batch, (params, member, source), index, mesh=mesh)
         return losses.mean(), psnr.mean()
 
     return parallel.map_members(one_member, params, members, population=population)

@@ -88,16 +88,27 @@ def check_loop(loop: Loop, members: Sequence[Member]) -> Loop:
     return loop
 
 
-def write_config(path: Path, config: Config) -> None:
-    """Writes the configuration of a run."""
-    fields = {
+def as_json(config: Config) -> dict[str, Any]:
+    """The configuration of a run as JSON holds it."""
+    return {
         "schema": SCHEMA,
         "prng": rng.PRNG,
         "source": config.source,
         "loop": components.to_dict(config.loop),
         "members": [members_module.to_dict(member) for member in config.members],
     }
-    write_text(path / CONFIG, json.dumps(fields, indent=1) + "\n")
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Writes the configuration of a run."""
+    write_text(path / CONFIG, json.dumps(as_json(config), indent=1) + "\n")
+
+
+def require_shared(path: Path, config: Config) -> None:
+    """Raises InputError unless the configuration that another process wrote into a folder is seen here."""
+    written = path / CONFIG
+    if not written.exists() or json.loads(written.read_text()) != json.loads(json.dumps(as_json(config))):
+        raise InputError(f"{path} is not one folder for all processes; give a folder on a file system that they share")
 
 
 def load_config(path: Path) -> Config:
@@ -146,11 +157,9 @@ def append_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         log.write(_text(lines))
 
 
-def truncate_history(path: Path, history: Sequence[dict[str, Any]], epochs: int) -> list[dict[str, Any]]:
-    """Drops the lines beyond an epoch, the newest checkpoint's, and returns the rest."""
-    kept = [line for line in history if line["epoch"] <= epochs]
-    write_text(path / METRICS, _text(kept))
-    return kept
+def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """Replaces a run's log."""
+    write_text(path / METRICS, _text(lines))
 
 
 def _text(lines: Sequence[dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdae import components, evaluation, parallel, training
+from jaxdae import components, distributed, evaluation, parallel, training
 from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
@@ -63,16 +64,17 @@ def train(
     checked = check_members(members)
     writers.check_writers(log, log_pictures)
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
+    distributed.require_same(folder.as_json(config) | {"out": out and str(out)})
     sources = _split(config, data)
     if out is None:
         if log:
             raise InputError("a log beside the history needs a run folder; name one (out)")
         return _run_epochs(config, sources, _untrained(config, initial), None, [], progress)
     path = Path(out)
-    folder.require_room(path, overwrite)
+    distributed.by_first(lambda: folder.require_room(path, overwrite))
     untrained = _untrained(config, initial)  # fails, if the memory is too small, before anything is written
-    folder.make_room(path)
-    folder.write_config(path, config)
+    distributed.by_first(lambda: _start_folder(path, config))
+    folder.require_shared(path, config)
     if initial is not None:  # a run that is killed in its first epoch starts from them again
         with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
             checkpoints.save(manager, 0, *untrained[1:])
@@ -81,6 +83,11 @@ def train(
     except writers.CannotStart:
         folder.make_room(path)
         raise
+
+
+def _start_folder(path: Path, config: Config) -> None:
+    folder.make_room(path)
+    folder.write_config(path, config)
 
 
 def resume(
@@ -117,6 +124,7 @@ def resume(
     folder.check_source(path, config.source, data)
     if epochs is not None:
         config = _with_epochs(path, config, epochs)
+    distributed.require_same(folder.as_json(config) | {"run": str(path)})
     sources, history = _split(config, data), folder.read_history(path)
     return _run_epochs(config, sources, _untrained(config), path, history, progress, log_to)
 
@@ -160,11 +168,12 @@ def _require_objective(member: Member, data: Data) -> None:
 
 def _untrained(config: Config, initial: Any = None) -> tuple[list[Group], list[TrainState], list[Best]]:
     """The groups of a run, their untrained states (or one of given parameters) and bests, on all devices."""
-    groups = [Group(g.indices, parallel.replicate(g.members)) for g in training.group_members(config.members)]
+    mesh = parallel.data_mesh()
+    groups = [Group(g.indices, parallel.replicate(g.members, mesh)) for g in training.group_members(config.members)]
     untrained = [training.initial_states(group.members, config.source["image"][-1]) for group in groups]
     if initial is not None:
         untrained = [_starting_from(initial, *state) for state in untrained]
-    states, bests = map(list, zip(*jax.block_until_ready(parallel.replicate(untrained)), strict=True))
+    states, bests = map(list, zip(*jax.block_until_ready(parallel.replicate(untrained, mesh)), strict=True))
     return groups, states, bests
 
 
@@ -186,7 +195,7 @@ def _run_epochs(
     log_to: tuple[Sequence[str | Kind], int] = ((), 0),
 ) -> Run:
     """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
-    train_source, val_source = parallel.replicate(sources)
+    train_source, val_source = parallel.replicate(sources, parallel.data_mesh())
     (groups, states, bests), loop = untrained, config.loop
     plan = Plan.of(train_source.examples, loop.batch_size, loop.chunk_steps)
 
@@ -199,8 +208,10 @@ def _run_epochs(
                 done, states, bests = checkpoints.restore(manager, states, bests)
             history = _continue(path, config, history, done / (plan.chunks * len(groups)))
         finished_epochs = done // (plan.chunks * len(groups))
-        log = stack.enter_context(contextlib.closing(writers.open_log(path, config, *log_to, finished_epochs)))
-        bar = stack.enter_context(_progress_bar(loop.epochs, plan, done, groups, progress))
+        first = distributed.is_first()
+        log_path = path if first else None
+        log = stack.enter_context(contextlib.closing(writers.open_log(log_path, config, *log_to, finished_epochs)))
+        bar = stack.enter_context(_progress_bar(loop.epochs, plan, done, groups, progress and first))
         rates: list[float | None] = [None] * len(groups)
         started, images, losses = time.perf_counter(), 0, None
 
@@ -227,10 +238,11 @@ def _run_epochs(
                 history = _record(config, history, lines)
                 log.finish_epoch(history[-len(lines) :], lambda: _pictures(config, groups, states, val_source))
                 rates = [None] * len(groups)
-            if path and (caught or finished):
+            stopped = bool(path) and distributed.any_of(bool(caught))
+            if path and (stopped or finished):
                 checkpoints.save(manager, done, states, bests)
-                if caught:
-                    raise Interrupted(caught[0], path)
+                if stopped:
+                    raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
     params, lowest = jax.device_get(([training.trained_params(state) for state in states], bests))
     return make_run(config, params, lowest, history, path)
 
@@ -239,9 +251,12 @@ def _continue(path: Path, config: Config, history: list[dict[str, Any]], epochs:
     """Drops what the log has beyond the newest checkpoint, and writes a new total of epochs to the configuration."""
     if epochs > config.loop.epochs:
         raise InputError(f"{path} is at epoch {math.ceil(epochs)} already; {config.loop.epochs} epochs are too few")
-    if config.loop != folder.load_config(path).loop:
-        folder.write_config(path, config)
-    return folder.truncate_history(path, history, math.floor(epochs))
+    kept = [line for line in history if line["epoch"] <= math.floor(epochs)]
+    if distributed.is_first():
+        if config.loop != folder.load_config(path).loop:
+            folder.write_config(path, config)
+        folder.write_history(path, kept)
+    return kept
 
 
 def _finish_epoch(
@@ -296,7 +311,10 @@ def _pictures(
     """A picture for each member: some validation images, noisy, denoised and clean in three rows."""
     for group, state in zip(groups, states, strict=True):
         params, seed = training.trained_params(state), config.loop.evaluation_seed
-        rows = jax.device_get(evaluation.sample_images(params, group.members, val_source, seed=seed))
+        shown = params, group.members, val_source
+        if jax.process_count() > 1:  # only the first process shows them
+            shown = jax.device_get(shown)
+        rows = jax.device_get(evaluation.sample_images(*shown, seed=seed))
         for position, index in enumerate(group.indices):
             picture = np.concatenate([np.concatenate(images[position], axis=1) for images in rows])
             yield index, picture if picture.shape[-1] in (1, 3) else picture[..., :1]

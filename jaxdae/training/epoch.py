@@ -109,7 +109,7 @@ def train_chunk(
         plan: the division of the epoch.
         epochs: of the whole run, over which a schedule stretches; not needed for a constant learning rate.
         population: how the members go through the program; by default in turn.
-        mesh: the devices that share the work; by default all local ones.
+        mesh: the devices that share the work; by default all of all processes.
 
     Returns:
         The stacked states, and the mean loss of the examples that each member has seen in this epoch (not finite for a

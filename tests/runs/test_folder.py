@@ -173,13 +173,14 @@ def test_a_folder_without_a_run_is_named(tmp_path):
         refused(f"{path} is no run folder .*it has no config.json.*", folder.load_config, path)
 
 
-def test_the_log_grows_and_is_cut_at_an_epoch(tmp_path):
+def test_the_log_grows_and_is_replaced(tmp_path):
     lines = [{"epoch": epoch, "member": member} for epoch in (1, 2) for member in (0, 1)]
     assert folder.read_history(tmp_path) == []
     folder.append_history(tmp_path, lines[:2])
     folder.append_history(tmp_path, lines[2:])
     assert folder.read_history(tmp_path) == lines
-    assert folder.truncate_history(tmp_path, lines, 1) == folder.read_history(tmp_path) == lines[:2]
+    folder.write_history(tmp_path, lines[:2])
+    assert folder.read_history(tmp_path) == lines[:2]
 
 
 def test_a_line_that_a_crash_cut_short_is_left_out_and_another_is_named(tmp_path):

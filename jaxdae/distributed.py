@@ -1,0 +1,108 @@
+"""Several processes that train one run, by JAX's own runtime: how one joins, and what the first does for all.
+
+In a single process everything here does nothing, or what it is asked at once.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from jaxdae.errors import InputError
+
+START_SECONDS, HEARTBEAT_SECONDS = 120, 60
+"""How long a process waits for the others to start, and until one that is not heard of counts as dead."""
+
+
+def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> None:
+    """Joins a job of `jax.distributed`; before JAX computes anything.
+
+    Args:
+        coordinator: HOST:PORT of the first process; None: as JAX finds it (Slurm, Open MPI, Kubernetes, TPU pods).
+        processes: how many there are; with a coordinator.
+        process_id: which this one is, from 0; with a coordinator.
+
+    Raises:
+        InputError: no job was found, the coordinator does not answer, or the numbers do not go together.
+    """
+    given = coordinator, processes, process_id
+    if any(x is None for x in given) and given != (None, None, None):
+        raise InputError("--coordinator, --processes and --process-id go together; give all of them, or none")
+    if processes is not None and process_id is not None and not 0 <= process_id < processes:
+        raise InputError(f"process id {process_id} is not one of {processes} processes; give 0 to {processes - 1}")
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
+        raise InputError(f"coordinator {coordinator!r} has no port; give HOST:PORT, such as 10.0.0.1:12355")
+    try:
+        jax.distributed.initialize(
+            *given, initialization_timeout=START_SECONDS, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        found = f"the coordinator {coordinator}" if coordinator else "no job (of Slurm, Open MPI, Kubernetes or a TPU)"
+        raise InputError(
+            f"{found} could not be joined as process {process_id}: {reason}; check --coordinator, --processes and that "
+            "every process has an id of its own"
+        ) from None
+    if not is_first():
+        logging.getLogger("jaxdae").setLevel(logging.ERROR)  # the first one warns
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes, draws and shows progress."""
+    return jax.process_index() == 0
+
+
+def by_first(action: Callable[[], Any]) -> None:
+    """Lets the first process do something while the others wait; its InputError is raised in all."""
+    said = ""
+    if is_first():
+        try:
+            action()
+        except InputError as error:
+            said = str(error)
+    if said := _of_first(said):
+        raise InputError(said)
+
+
+def any_of(value: bool) -> bool:
+    """Whether a value is true in any process."""
+    return bool(np.any(multihost_utils.process_allgather(np.array(value)))) if jax.process_count() > 1 else value
+
+
+def require_same(settings: Mapping[str, Any]) -> None:
+    """Raises InputError in all processes unless all have the same settings, a tree that JSON can hold."""
+    own = dict(_flat("", json.loads(json.dumps(settings))))
+    first = json.loads(_of_first(json.dumps(own)))
+    other = [name for name in {**own, **first} if own.get(name) != first.get(name)]
+    if not any_of(bool(other)):
+        return
+    if not other:
+        raise InputError("another process was given other options; give all processes the same")
+    raise InputError(
+        f"process {jax.process_index()} has {other[0]} {own.get(other[0])}, process 0 has {first.get(other[0])}; "
+        "give all processes the same options"
+    )
+
+
+def _flat(name: str, value: Any) -> Any:
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if parts is None:
+        yield name, value
+        return
+    for key, part in parts:
+        yield from _flat(f"{name}.{key}" if name else str(key), part)
+
+
+def _of_first(text: str) -> str:
+    """The text of the first process."""
+    if jax.process_count() == 1:
+        return text
+    own = np.frombuffer(text.encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(own.size)))
+    padded = np.zeros(length, np.uint8)
+    padded[: min(length, own.size)] = own[:length]
+    return bytes(np.asarray(multihost_utils.broadcast_one_to_all(padded), np.uint8)).decode() if length else ""
