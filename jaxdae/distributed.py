@@ -5,6 +5,8 @@ In a single process everything here does nothing, or what it is asked at once.
 
 import json
 import logging
+import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +15,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxdae.errors import InputError
+
+_log = logging.getLogger("jaxdae")
 
 START_SECONDS, HEARTBEAT_SECONDS = 120, 60
 """How long a process waits for the others to start, and until one that is not heard of counts as dead."""
@@ -36,6 +40,13 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         raise InputError(f"process id {process_id} is not one of {processes} processes; give 0 to {processes - 1}")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
         raise InputError(f"coordinator {coordinator!r} has no port; give HOST:PORT, such as 10.0.0.1:12355")
+    if coordinator is not None and process_id:
+        _wait_for(coordinator)
+    if coordinator is not None:
+        _log.warning(
+            f"joining {processes} processes at {coordinator}; if JAX aborts here after {START_SECONDS} seconds, one of "
+            "them is missing, or two have the same id"
+        )
     try:
         jax.distributed.initialize(
             *given, initialization_timeout=START_SECONDS, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
@@ -48,7 +59,24 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
             "every process has an id of its own"
         ) from None
     if not is_first():
-        logging.getLogger("jaxdae").setLevel(logging.ERROR)  # the first one warns
+        _log.setLevel(logging.ERROR)  # the first one warns
+
+
+def _wait_for(coordinator: str) -> None:
+    """Waits until something listens; JAX itself would abort the process where nothing does."""
+    host, _, port = coordinator.rpartition(":")
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise InputError(
+                    f"the coordinator {coordinator} did not answer for {START_SECONDS} seconds ({error}); start "
+                    "process 0, which listens there, and check host and port"
+                ) from None
+        time.sleep(0.2)
 
 
 def is_first() -> bool:

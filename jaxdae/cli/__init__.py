@@ -59,13 +59,25 @@ def main(argv: Sequence[str]) -> int:
     except (InputError, OSError) as error:
         return _fail(error)
     except (RuntimeError, MemoryError) as error:
+        if _is_of_a_lost_process(error):
+            _fail(f"another process ended ({_reason(error)}); resume the run, in all processes, with `jaxdae resume`")
+            os._exit(1)  # the usual end waits for the other process, then aborts
         # jaxlib says RESOURCE_EXHAUSTED where an array is made, INTERNAL where one that failed is used.
         if not isinstance(error, MemoryError) and not re.search("RESOURCE_EXHAUSTED|Out of memory", str(error)):
             raise
-        reason = (str(error) or type(error).__name__).split("\n")[0][:150]
-        return _fail(f"the memory is too small for this ({reason}); try a smaller --batch-size or --width")
+        return _fail(f"the memory is too small for this ({_reason(error)}); try a smaller --batch-size or --width")
     except KeyboardInterrupt as stop:
         return _interrupted(stop)
+
+
+def _is_of_a_lost_process(error: BaseException) -> bool:
+    import jax
+
+    return jax.distributed.is_initialized() and bool(re.search("(?i)gloo|nccl|heartbeat|coordination", str(error)))
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).split("\n")[0][:150]
 
 
 def _fail(error: Any) -> int:

@@ -3,17 +3,13 @@
 Values of rank 4 are NCHW, all others as jaxdae has them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from jaxdae.exchange.onnx_operations import Graph, Name
 from jaxdae.models.graph import INPUT, as_node, transposed_crop
-
-if TYPE_CHECKING:
-    from jaxdae.exchange.onnx import Graph, Name
 
 TO_NCHW, TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
 _END = np.iinfo(np.int64).max
