@@ -78,6 +78,7 @@ def train(
     if initial is not None:  # a run that is killed in its first epoch starts from them again
         with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
             checkpoints.save(manager, 0, *untrained[1:])
+            checkpoints.finish(manager)
     try:
         return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
     except writers.CannotStart:
@@ -242,7 +243,10 @@ def _run_epochs(
             if path and (stopped or finished):
                 checkpoints.save(manager, done, states, bests)
                 if stopped:
+                    checkpoints.finish(manager)
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
+        if path:
+            checkpoints.finish(manager)
     params, lowest = jax.device_get(([training.trained_params(state) for state in states], bests))
     return make_run(config, params, lowest, history, path)
 
