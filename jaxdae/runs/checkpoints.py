@@ -94,8 +94,8 @@ def restore(
         except InputError as error:
             damaged.append((step, error))
             continue
-        for broken, error in damaged:
-            _log.warning(f"{error}; it is removed, and the run continues from checkpoint {step}")
+        for broken, reason in damaged:
+            _log.warning(f"{reason}; it is removed, and the run continues from checkpoint {step}")
             manager.delete(broken)
         return step, _in_order(items["state"]), _in_order(items["best"])
     raise damaged[0][1]

@@ -2,6 +2,7 @@
 
 config.json      {schema, prng, source, loop, members}: everything needed to run it again
 metrics.jsonl    a line for each member and epoch
+.lock            the process that trains it now (`jaxdae.runs.lock`)
 checkpoints/     Orbax (`jaxdae.runs.checkpoints`)
 figures/
 logs/            what other writers write (`jaxdae.runs.writers`)
@@ -25,6 +26,7 @@ from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
 
 CONFIG, METRICS, CHECKPOINTS, FIGURES, LOGS = "config.json", "metrics.jsonl", "checkpoints", "figures", "logs"
+LOCK = ".lock"
 SCHEMA = 2
 
 
@@ -168,7 +170,9 @@ def _text(lines: Sequence[dict[str, Any]]) -> str:
 
 def require_room(path: Path, overwrite: bool) -> None:
     """Raises InputError if a folder is in use, and not to be overwritten or not a run."""
-    if path.exists() and not (path.is_dir() and ((path / CONFIG).exists() or not any(path.iterdir()))):
+    if path.exists() and not (
+        path.is_dir() and ((path / CONFIG).exists() or {p.name for p in path.iterdir()} <= {LOCK})
+    ):
         raise InputError(f"{path} exists and is not a run folder; choose another one with --out")
     if (path / CONFIG).exists() and not overwrite:
         raise InputError(

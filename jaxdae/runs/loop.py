@@ -22,6 +22,7 @@ from jaxdae.errors import InputError
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
 from jaxdae.runs.folder import Config, Loop
+from jaxdae.runs.lock import locked
 from jaxdae.runs.run import Run, make_run, train_loss
 from jaxdae.runs.signals import Interrupted, caught_signals
 from jaxdae.runs.writers import Kind
@@ -73,17 +74,18 @@ def train(
     path = Path(out)
     distributed.by_first(lambda: folder.require_room(path, overwrite))
     untrained = _untrained(config, initial)  # fails, if the memory is too small, before anything is written
-    distributed.by_first(lambda: _start_folder(path, config))
-    folder.require_shared(path, config)
-    if initial is not None:  # a run that is killed in its first epoch starts from them again
-        with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
-            checkpoints.save(manager, 0, *untrained[1:])
-            checkpoints.finish(manager)
-    try:
-        return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
-    except writers.CannotStart:
-        folder.make_room(path)
-        raise
+    with locked(path):
+        distributed.by_first(lambda: _start_folder(path, config))
+        folder.require_shared(path, config)
+        if initial is not None:  # a run that is killed in its first epoch starts from them again
+            with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
+                checkpoints.save(manager, 0, *untrained[1:])
+                checkpoints.finish(manager)
+        try:
+            return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
+        except writers.CannotStart:
+            folder.make_room(path)
+            raise
 
 
 def _start_folder(path: Path, config: Config) -> None:
@@ -126,8 +128,9 @@ def resume(
     if epochs is not None:
         config = _with_epochs(path, config, epochs)
     distributed.require_same(folder.as_json(config) | {"run": str(path)})
-    sources, history = _split(config, data), folder.read_history(path)
-    return _run_epochs(config, sources, _untrained(config), path, history, progress, log_to)
+    sources = _split(config, data)
+    with locked(path):
+        return _run_epochs(config, sources, _untrained(config), path, folder.read_history(path), progress, log_to)
 
 
 def _with_epochs(path: Path, config: Config, epochs: int) -> Config:
