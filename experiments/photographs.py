@@ -291,7 +291,7 @@ def cost(denoiser: jaxdae.Denoiser) -> dict[str, float]:
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had, on Linux; getrusage counts that of the process which started it too."""
+    """The most memory of this process so far, on Linux; getrusage counts that of the process which started it too."""
     [line] = re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return int(line) / 1024
 
