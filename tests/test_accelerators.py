@@ -59,7 +59,8 @@ def train_stacked(stacked, population=IN_TURN):
 
 def validate(model, members, population=IN_TURN):
     stacked, states = group(model, members)
-    return functools.partial(validation._validate, population=population), (states.params, stacked, SOURCE, SEED)
+    static = {"population": population, "mesh": parallel.data_mesh()}
+    return functools.partial(validation._validate, **static), (states.params, stacked, SOURCE, SEED)
 
 
 def measure(model, members, population=IN_TURN):
