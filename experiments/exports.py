@@ -14,7 +14,7 @@ import functools
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +84,23 @@ def experiment(options: Options) -> None:
 def publish(options: Options) -> None:
     """Writes the README from the files in the results folder."""
     times, about = pd.read_csv(options.out / tables.TABLE), report.read_about(options.out)
-    columns = {}
-    for task in times["task"].unique():
-        seconds = times[times["task"] == task].pivot(index="round", columns=["contestant", "network"], values="seconds")
-        columns[f"jaxdae, {task} (ms)"] = (1000 * seconds["jaxdae"].median()).map("{:,.1f}".format)
-        for peer in PEERS.values():
-            columns[f"{peer} / jaxdae, {task}"] = benchmark.spread(seconds[peer].div(seconds["jaxdae"]))
-    speeds = pd.DataFrame(columns).loc[list(times["network"].unique())].rename_axis("network")
+    speeds = speed_table(times, [(peer, "jaxdae") for peer in PEERS.values()])
     files = pd.DataFrame(about["files"]).set_index("network")
     for name in files.columns[1:]:
         shown = "{:.1e}" if name.startswith("difference") else "{:,.0f}" if name == "bytes" else "{:.1f}"
         files[name] = files[name].map(lambda value, shown=shown: "" if pd.isna(value) else shown.format(value))
     report.write_readme(options.out, "exports", speeds=speeds, files=files)
+
+
+def speed_table(times: pd.DataFrame, ratios: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The times of jaxdae and the ratios of two contestants each, as text: a row for each network."""
+    columns = {}
+    for task in times["task"].unique():
+        seconds = times[times["task"] == task].pivot(index="round", columns=["contestant", "network"], values="seconds")
+        columns[f"jaxdae, {task} (ms)"] = (1000 * seconds["jaxdae"].median()).map("{:,.1f}".format)
+        for one, other in ratios:
+            columns[f"{one} / {other}, {task}"] = benchmark.spread(seconds[one].div(seconds[other]))
+    return pd.DataFrame(columns).loc[list(times["network"].unique())].rename_axis("network")
 
 
 def _network(name: str) -> Any:

@@ -23,11 +23,10 @@ from typing import Any
 import _report as report
 import _shell as shell
 import _tables as tables
-import benchmark
 import numpy as np
 import pandas as pd
 from _contestants import at_best_batch
-from exports import in_turn, runner_of
+from exports import in_turn, runner_of, speed_table
 
 import jaxdae
 from jaxdae.exchange.exports import FORMATS, export_denoiser
@@ -169,7 +168,7 @@ def timed(options: Options, name: str, model: Any) -> list[dict[str, Any]]:
 
 
 def predicted(model: Any, images: np.ndarray, batch_size: int = 0) -> np.ndarray:
-    """What Keras makes of images, all at once without a batch size."""
+    """Keras's output for images, in batches of a size; 0: all at once."""
     if batch_size:
         return model.predict(images, batch_size=batch_size, verbose=0)
     return model.predict_on_batch(images)
@@ -178,12 +177,7 @@ def predicted(model: Any, images: np.ndarray, batch_size: int = 0) -> np.ndarray
 def publish(options: Options) -> None:
     """Writes the README from the files in the results folder."""
     times, about = pd.read_csv(options.out / tables.TABLE), report.read_about(options.out)
-    columns = {}
-    for task in times["task"].unique():
-        seconds = times[times["task"] == task].pivot(index="round", columns=["contestant", "network"], values="seconds")
-        columns[f"jaxdae, {task} (ms)"] = (1000 * seconds["jaxdae"].median()).map("{:,.1f}".format)
-        columns[f"jaxdae / Keras, {task}"] = benchmark.spread(seconds["jaxdae"].div(seconds["Keras"]))
-    speeds = pd.DataFrame(columns).loc[list(times["network"].unique())].rename_axis("network")
+    speeds = speed_table(times, [("jaxdae", "Keras")])
     files = pd.DataFrame(about["files"]).set_index("file")
     numbers = files.columns[2:]
     worst = float(np.nanmax(files[numbers].to_numpy(float)))

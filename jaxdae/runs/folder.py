@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from jaxdae import components, rng
+from jaxdae import components, distributed, rng
 from jaxdae.components import structure
 from jaxdae.data import Data
 from jaxdae.data.source import EIGHT_BIT, ValueRange
@@ -107,9 +107,10 @@ def write_config(path: Path, config: Config) -> None:
 
 
 def require_shared(path: Path, config: Config) -> None:
-    """Raises InputError unless the configuration that another process wrote into a folder is seen here."""
+    """Raises InputError in all processes unless all see the configuration that the first wrote into a folder."""
     written = path / CONFIG
-    if not written.exists() or json.loads(written.read_text()) != json.loads(json.dumps(as_json(config))):
+    unseen = not written.exists() or json.loads(written.read_text()) != json.loads(json.dumps(as_json(config)))
+    if distributed.any_of(unseen):
         raise InputError(f"{path} is not one folder for all processes; give a folder on a file system that they share")
 
 
