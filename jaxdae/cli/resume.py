@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae import distributed, runs
-from jaxdae.cli import options
+from jaxdae.cli import jobs, options
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError
 from jaxdae.exchange import packaged
@@ -30,9 +30,9 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help=out)
     options.add_progress(parser)
     options.add_data_options(parser)
-    options.add_distributed(parser)
+    jobs.add_distributed(parser)
     arguments = parser.parse(words)
-    options.join(arguments)
+    jobs.join(arguments)
     if packaged.is_denoiser(arguments.run):
         return _train_further(arguments)
     if arguments.dataset is not None or arguments.out is not None:

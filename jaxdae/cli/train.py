@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae import distributed, runs
-from jaxdae.cli import options
+from jaxdae.cli import jobs, options
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError, require_name
 from jaxdae.runs import writers
@@ -22,7 +22,7 @@ def run(words: Sequence[str]) -> int:
     if any(word.split("=")[0] == "--resume" for word in words):
         raise InputError("train has no option --resume; `jaxdae resume RUN` continues a run")
     arguments = _parser().parse(words)
-    options.join(arguments)
+    jobs.join(arguments)
     if arguments.preset is not None:
         require_name("preset", arguments.preset, PRESETS)
     preset = PRESETS[arguments.preset] if arguments.preset else Preset(Member(), "digits", epochs=10, batch_size=128)
@@ -72,5 +72,5 @@ def _parser() -> options.Parser:
     common.add_argument("--overwrite", action="store_true", help="replace the run that is in the folder")
     options.add_own_options(parser)
     options.add_data_options(parser)
-    options.add_distributed(parser)
+    jobs.add_distributed(parser)
     return parser
