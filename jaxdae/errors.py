@@ -1,4 +1,4 @@
-"""Input that cannot be used, and hints for it."""
+"""Input that cannot be used, with hints for it, and files that cannot be written."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class InputError(ValueError):
     """Input that cannot be used. The message is one sentence: the value, what is allowed, the way out."""
+
+
+class CannotWrite(Exception):
+    """A run cannot be written: the disk is full or read-only, or no file can be opened. The message is one sentence."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

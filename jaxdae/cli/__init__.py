@@ -1,16 +1,20 @@
 """The `jaxdae` command: a thin shell over the library. Each verb is a module, imported when it is called."""
 
+import errno
 import importlib
 import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import absl.logging
+
 from jaxdae import __version__
 from jaxdae.devices import cores_as_devices, keep_compiled_programs
-from jaxdae.errors import InputError, require_name
+from jaxdae.errors import CannotWrite, InputError, require_name
 
 WELCOME = """\
 jaxdae trains denoisers and compares them across noise levels, models and objectives.
@@ -37,6 +41,9 @@ jaxdae trains denoisers and compares them across noise levels, models and object
 `jaxdae VERB --help` explains the options of a verb. Compiled programs are kept for the next start in the user's cache
 folder; `jaxdae --no-cache VERB` does without."""
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO)
+"""What is no fault of the command line."""
+
 VERBS = ("train", "resume", "evaluate", "plot", "denoise", "models", "export", "import", "noisy-set", "check")
 
 
@@ -56,8 +63,10 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except CannotWrite as error:
+        return _fail(error, status=1)
     except (InputError, OSError) as error:
-        return _fail(error)
+        return _fail(error, status=1 if getattr(error, "errno", None) in _NO_ROOM else 2)
     except (RuntimeError, MemoryError) as error:
         if _is_of_a_lost_process(error):
             _fail(f"another process ended ({_reason(error)}); resume the run, in all processes, with `jaxdae resume`")
@@ -80,9 +89,9 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).split("\n")[0][:150]
 
 
-def _fail(error: Any) -> int:
+def _fail(error: Any, status: int = 2) -> int:
     print(f"jaxdae: {error}", file=sys.stderr)
-    return 2
+    return status
 
 
 def _interrupted(stop: KeyboardInterrupt) -> int:
@@ -95,17 +104,23 @@ def _interrupted(stop: KeyboardInterrupt) -> int:
 
 
 def _unraisable(error: Any) -> None:
-    """Is quiet about Orbax's threads, which outlive the event loop of a checkpoint that cannot be read."""
-    if str(error.exc_value) != "Event loop is closed":
+    """Is quiet about event loops of Orbax: its threads outlive one, or it was never made for want of descriptors."""
+    if not re.search("Event loop is closed|_ssock", str(error.exc_value)):
         sys.__unraisablehook__(error)
+
+
+def _report_errors_once() -> None:
+    """Leaves it to us to report what fails in Orbax's threads and tasks: the first error is raised here."""
+    sys.unraisablehook = _unraisable
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    absl.logging.set_verbosity(absl.logging.FATAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 
 
 def console() -> None:
     """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
     arguments = sys.argv[1:]
-    sys.unraisablehook = _unraisable
-    # Of Orbax's tasks that fail together, the first is reported by us.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    _report_errors_once()
     cores_as_devices()
     for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the terminal has not
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

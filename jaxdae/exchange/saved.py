@@ -1,11 +1,13 @@
 """A denoiser as a folder, ready for a model hub: the form of the packaged ones too.
 
 model.safetensors    the parameters, named by layer (encoder_0/kernel): HWIO kernels, float32 or float16
-denoiser.json        {schema, model, noise, channels, value_range, size, seed, origin, card}
+denoiser.json        {schema, weights, model, noise, channels, value_range, size, seed, origin, card, sha256}: `weights`
+                     is the digest of model.safetensors, `sha256` that of the other fields
 README.md            the model card, with the hub's YAML head
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +17,15 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load as load_weights
+from safetensors.numpy import save_file
 
 from jaxdae import components
 from jaxdae.errors import InputError, require_name
 from jaxdae.models import STORED, count_parameters, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.noise import Noise, check_noise, format_level
-from jaxdae.runs.files import atomic_files
+from jaxdae.runs.files import atomic_files, sealed, unsealed
 
 WEIGHTS, ARCHITECTURE, README = "model.safetensors", "denoiser.json", "README.md"
 FILES = (WEIGHTS, ARCHITECTURE, README)
@@ -78,11 +81,12 @@ def save_denoiser(
         if not np.isfinite(tensor).all():
             raise InputError(f"{name} holds numbers that are not finite in {dtype}; save another member, or as float32")
     about = vars(denoiser.about) | {"noise": components.to_dict(denoiser.about.noise)}
-    fields = {"schema": SCHEMA, "model": components.to_dict(denoiser.module, STORED)} | about | {"card": vars(card)}
+    fields = {"model": components.to_dict(denoiser.module, STORED)} | about | {"card": vars(card)}
     with atomic_files(path) as temporary:
         save_file(tensors, temporary / WEIGHTS, metadata={"format": "jaxdae"})
         (temporary / WEIGHTS).chmod(0o644)
-        (temporary / ARCHITECTURE).write_text(json.dumps(fields, indent=1) + "\n")
+        weights = hashlib.sha256((temporary / WEIGHTS).read_bytes()).hexdigest()
+        (temporary / ARCHITECTURE).write_text(sealed({"schema": SCHEMA, "weights": weights} | fields))
         (temporary / README).write_text(_readme(denoiser, card, dtype))
     return path
 
@@ -96,11 +100,14 @@ def load_saved(path: Path) -> Denoiser:
     """The denoiser in a folder, with float32 parameters; InputError if a file is missing, damaged or does not fit."""
     fields = _read(path)
     try:
+        content = (path / WEIGHTS).read_bytes()
+        if fields.pop("weights", None) not in (None, hashlib.sha256(content).hexdigest()):
+            raise InputError(f"{path / WEIGHTS} has changed since it was saved; bring both files back from a copy")
         model, noise = fields.pop("model"), fields.pop("noise")
         module = components.checked(components.from_dict(model, STORED))
         about = About(check_noise(components.make(Noise, noise)), **components.with_tuples(fields))
         wanted = jax.eval_shape(lambda: initialize(jax.random.key(0), module, about.channels))
-        params = {name: x.astype(np.float32) for name, x in load_file(path / WEIGHTS).items()}
+        params = {name: x.astype(np.float32) for name, x in load_weights(content).items()}
     except InputError:
         raise
     except (SafetensorError, OSError, TypeError, KeyError, AttributeError, ValueError, ArithmeticError, IndexError,
@@ -123,15 +130,14 @@ def load_card(path: Path) -> Card:
 
 def _read(path: Path, card: bool = False) -> dict[str, Any]:
     try:
-        fields = json.loads((path / ARCHITECTURE).read_text())
+        fields = unsealed((path / ARCHITECTURE).read_text())
         if fields.pop("schema", None) != SCHEMA:
-            raise InputError(f"{path / ARCHITECTURE} was made by another version of jaxdae; schema {SCHEMA} is known")
+            raise InputError(f"it was made by another version of jaxdae; schema {SCHEMA} is known")
         own = fields.pop("card")
         return own if card else fields
     except (OSError, KeyError, AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path / ARCHITECTURE} cannot be read ({type(error).__name__}: {error})") from None
+        reason = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        raise InputError(f"{path / ARCHITECTURE} cannot be read ({reason})") from None
 
 
 def _readme(denoiser: Denoiser, card: Card, dtype: str) -> str:

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxdae import distributed
 from jaxdae.errors import InputError
-from jaxdae.runs.files import write_text
+from jaxdae.runs.files import is_temporary, write_text
 from jaxdae.training import Best, TrainState, trained_params
 
 ITEMS = ("params", "best", "state")
@@ -51,12 +51,21 @@ def newest_step(folder: Path) -> int | None:
     return max((int(path.name) for path in folder.glob("*/") if path.name.isdigit()), default=None)
 
 
-def save(manager: ocp.CheckpointManager, step: int, states: Sequence[TrainState], bests: Sequence[Best]) -> None:
-    """Starts to save a checkpoint; the arrays may be donated as soon as this returns. `finish` comes after the last."""
+def save(
+    manager: ocp.CheckpointManager,
+    step: int,
+    states: Sequence[TrainState],
+    bests: Sequence[Best],
+    mark: Mapping[str, Any] | None = None,
+) -> None:
+    """Starts to save a checkpoint, with a mark of the log; the arrays may be donated as soon as this returns.
+
+    `finish` comes after the last.
+    """
     finish(manager)
     items = {"params": [trained_params(state) for state in states], "best": bests, "state": states}
     saved = {name: ocp.args.StandardSave(_by_group(item)) for name, item in items.items()}
-    manager.save(step, args=ocp.args.Composite(**saved))
+    manager.save(step, args=ocp.args.Composite(**saved), custom_metadata=None if mark is None else {"log": dict(mark)})
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
@@ -65,7 +74,7 @@ def finish(manager: ocp.CheckpointManager) -> None:
     for step in manager.all_steps() if distributed.is_first() else ():
         folder = Path(manager.directory) / str(step)
         if not (folder / DIGESTS).exists():
-            files = sorted(path for path in folder.rglob("*") if path.is_file())
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and not is_temporary(path))
             digests = {str(path.relative_to(folder)): _digest(path) for path in files}
             write_text(folder / DIGESTS, json.dumps(digests, indent=1) + "\n")
 
@@ -78,7 +87,7 @@ def _digest(path: Path) -> str:
 def restore(
     manager: ocp.CheckpointManager, states: Sequence[TrainState], bests: Sequence[Best]
 ) -> tuple[int, list[TrainState], list[Best]]:
-    """The step, states and bests of the newest whole checkpoint, on devices as those given.
+    """The step, states and bests of the newest checkpoint that is whole in all its items, on devices as those given.
 
     Damaged ones after it are warned of and removed. InputError if all are damaged; then none is removed.
     """
@@ -90,7 +99,9 @@ def restore(
     wanted, damaged = {"best": target(bests), "state": target(states)}, []
     for step in sorted(manager.all_steps(), reverse=True):
         try:
-            items = _restore(manager, step, **wanted)
+            with _damage_named(manager, step):
+                _verify(Path(manager.directory) / str(step), ITEMS)
+                items = manager.restore(step, args=ocp.args.Composite(**wanted))
         except InputError as error:
             damaged.append((step, error))
             continue
@@ -99,6 +110,12 @@ def restore(
             manager.delete(broken)
         return step, _in_order(items["state"]), _in_order(items["best"])
     raise damaged[0][1]
+
+
+def mark(manager: ocp.CheckpointManager) -> Mapping[str, Any] | None:
+    """The mark of the log that was saved with the newest checkpoint; None if it has none, as older ones."""
+    custom = manager.metadata(manager.latest_step()).custom_metadata
+    return (custom or {}).get("log")
 
 
 def restore_arrays(manager: ocp.CheckpointManager, item: str) -> list[Any]:
@@ -110,7 +127,8 @@ def restore_arrays(manager: ocp.CheckpointManager, item: str) -> list[Any]:
         if shapes is None or shapes.tree is None:
             raise ValueError(f"its item {item} has no metadata")
         target = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.tree)
-    return _in_order(_restore(manager, step, **{item: ocp.args.StandardRestore(target)})[item])
+        restored = manager.restore(step, args=ocp.args.Composite(**{item: ocp.args.StandardRestore(target)}))
+    return _in_order(restored[item])
 
 
 def _by_group(item: Sequence[Any]) -> dict[str, Any]:
@@ -121,18 +139,12 @@ def _in_order(item: dict[str, Any]) -> list[Any]:
     return [item[str(group)] for group in range(len(item))]
 
 
-def _restore(manager: ocp.CheckpointManager, step: int, **items: Any) -> Any:
-    with _damage_named(manager, step):
-        _verify(Path(manager.directory) / str(step), tuple(items))
-        return manager.restore(step, args=ocp.args.Composite(**items))
-
-
 def _verify(folder: Path, items: Sequence[str]) -> None:
     """Raises ValueError if a file of some items is not as it was saved; without digests nothing is compared."""
     if not (folder / DIGESTS).exists():  # an older one, or one whose process was killed as it ended
         return
     for name, digest in json.loads((folder / DIGESTS).read_text()).items():
-        if name.startswith(tuple(f"{item}/" for item in items)):
+        if "/" not in name or name.startswith(tuple(f"{item}/" for item in items)):
             path = folder / name
             if not path.is_file():
                 raise ValueError(f"its file {name} is missing")

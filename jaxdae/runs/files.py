@@ -1,23 +1,34 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON that carries its own digest."""
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from jaxdae.errors import InputError
+
+_DIGEST = "sha256"
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place if all goes well and is removed if not.
 
-    It keeps the suffix, by which libraries choose a format.
+    It keeps the suffix, by which libraries choose a format. An OSError names `path` (that of a full disk names none).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,7 +49,32 @@ def atomic_files(folder: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that `atomic` writes to; a killed process leaves it."""
+    return re.fullmatch(r"\.\d+-.+", path.name) is not None
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file."""
     with atomic(path) as temporary:
         temporary.write_text(text)
+
+
+def sealed(fields: Mapping[str, Any]) -> str:
+    """The text of a JSON object with the digest of its fields, by which `unsealed` notices any change."""
+    return json.dumps({**fields, _DIGEST: _digest(fields)}, indent=1) + "\n"
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """The fields of such a text, or of one without a digest, as former versions wrote; InputError if they changed."""
+    fields = json.loads(text)
+    digest = fields.pop(_DIGEST, None)
+    if digest is not None and digest != _digest(fields):
+        raise InputError(
+            f"it has changed since it was written; bring it back from a copy, or delete its {_DIGEST} if you changed it"
+        )
+    return fields
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -9,9 +9,11 @@ logs/            what other writers write (`jaxdae.runs.writers`)
 """
 
 import dataclasses
+import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,13 +23,16 @@ from jaxdae.data import Data
 from jaxdae.data.source import EIGHT_BIT, ValueRange
 from jaxdae.errors import InputError
 from jaxdae.parallel import Population
-from jaxdae.runs.files import write_text
+from jaxdae.runs.files import is_temporary, sealed, unsealed, write_text
 from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
 
 CONFIG, METRICS, CHECKPOINTS, FIGURES, LOGS = "config.json", "metrics.jsonl", "checkpoints", "figures", "logs"
 LOCK = ".lock"
 SCHEMA = 2
+
+_MEND_LOG = "bring it back from a copy, or move it away to go on without its lines"
+_log = logging.getLogger("jaxdae")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +108,13 @@ def as_json(config: Config) -> dict[str, Any]:
 
 def write_config(path: Path, config: Config) -> None:
     """Writes the configuration of a run."""
-    write_text(path / CONFIG, json.dumps(as_json(config), indent=1) + "\n")
+    write_text(path / CONFIG, sealed(as_json(config)))
 
 
 def require_shared(path: Path, config: Config) -> None:
     """Raises InputError in all processes unless all see the configuration that the first wrote into a folder."""
     written = path / CONFIG
-    unseen = not written.exists() or json.loads(written.read_text()) != json.loads(json.dumps(as_json(config)))
+    unseen = not written.exists() or unsealed(written.read_text()) != json.loads(json.dumps(as_json(config)))
     if distributed.any_of(unseen):
         raise InputError(f"{path} is not one folder for all processes; give a folder on a file system that they share")
 
@@ -117,7 +122,7 @@ def require_shared(path: Path, config: Config) -> None:
 def load_config(path: Path) -> Config:
     """The configuration of a run folder, checked; InputError if there is none, or a damaged or older one."""
     try:
-        fields = json.loads((path / CONFIG).read_text())
+        fields = unsealed((path / CONFIG).read_text())
         made_by = isinstance(fields, dict) and (fields.get("schema"), fields.get("prng"))
         if made_by != (SCHEMA, rng.PRNG):
             raise InputError(
@@ -144,14 +149,35 @@ def check_source(path: Path, source: dict[str, Any], data: Data) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, less a last one that a crash cut short; InputError if another is damaged."""
+    """The lines of a run's log, less a last one that a crash cut short (said); InputError if another is damaged."""
     log = path / METRICS
     if not log.exists():
         return []
     try:
-        return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    except ValueError as error:
-        raise InputError(f"{log} is damaged ({error}); mend or delete the line") from None
+        whole, _, half = log.read_text().rpartition("\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if any(not {"epoch", "member"} <= line.keys() for line in lines):
+            raise ValueError("a line has no epoch and member")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{log} is damaged ({error}); {_MEND_LOG}") from None
+    if half:
+        _log.warning(f"the last line of {log} was cut short, as by a crash, and is left out")
+    return lines
+
+
+def mark_of(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What a checkpoint keeps of the log, by which `check_history` knows it again."""
+    return {"lines": len(history), "sha256": hashlib.sha256(_text(history).encode()).hexdigest()}
+
+
+def check_history(path: Path, history: Sequence[dict[str, Any]], mark: Mapping[str, Any] | None) -> None:
+    """Raises InputError if the first lines of a log are not those that a checkpoint marked; warns if all are gone."""
+    if not mark or mark == mark_of(history[: mark["lines"]]):
+        return
+    log = path / METRICS
+    if history:
+        raise InputError(f"{log} is damaged (it is not as it was when the checkpoint was saved); {_MEND_LOG}")
+    _log.warning(f"{log} is gone; the run is whole, but not the curves of its first {mark['lines']} lines")
 
 
 def append_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -171,9 +197,8 @@ def _text(lines: Sequence[dict[str, Any]]) -> str:
 
 def require_room(path: Path, overwrite: bool) -> None:
     """Raises InputError if a folder is in use, and not to be overwritten or not a run."""
-    if path.exists() and not (
-        path.is_dir() and ((path / CONFIG).exists() or {p.name for p in path.iterdir()} <= {LOCK})
-    ):
+    ours = path.is_dir() and ((path / CONFIG).exists() or all(_is_left_of_a_start(file) for file in path.iterdir()))
+    if path.exists() and not ours:
         raise InputError(f"{path} exists and is not a run folder; choose another one with --out")
     if (path / CONFIG).exists() and not overwrite:
         raise InputError(
@@ -181,9 +206,22 @@ def require_room(path: Path, overwrite: bool) -> None:
         )
 
 
+def _is_left_of_a_start(path: Path) -> bool:
+    """Whether a process that was killed before it wrote its configuration can have left a file."""
+    return path.name == LOCK or is_temporary(path)
+
+
+def remove_temporary(path: Path) -> None:
+    """Removes what killed processes left half written in a folder that this one holds."""
+    for file in path.iterdir():
+        if is_temporary(file):
+            file.unlink()
+
+
 def make_room(path: Path) -> None:
     """Makes a folder, without the run that it may hold."""
     path.mkdir(parents=True, exist_ok=True)
+    remove_temporary(path)
     for name in (CHECKPOINTS, FIGURES, LOGS):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (METRICS, CONFIG):

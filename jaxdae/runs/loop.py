@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import itertools
-import logging
 import math
 import os
 import signal
@@ -21,15 +20,15 @@ from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
+from jaxdae.runs.disk import failures_named
 from jaxdae.runs.folder import Config, Loop
+from jaxdae.runs.frozen import frozen_members, name_frozen
 from jaxdae.runs.lock import locked
 from jaxdae.runs.run import Run, make_run, train_loss
 from jaxdae.runs.signals import Interrupted, caught_signals
 from jaxdae.runs.writers import Kind
 from jaxdae.training import Best, Group, Member, Plan, TrainState
 from jaxdae.training.member import check_members
-
-_log = logging.getLogger("jaxdae")
 
 
 def train(
@@ -61,6 +60,7 @@ def train(
     Raises:
         InputError: a setting is not allowed, the data does not fit, a writer cannot start, or `out` is in use.
         Interrupted: Ctrl-C or SIGTERM came while training with `out`.
+        CannotWrite: the disk is full, or `out` cannot be written any more; the checkpoints in it are whole.
     """
     checked = check_members(members)
     writers.check_writers(log, log_pictures)
@@ -115,7 +115,7 @@ def resume(
 
     Raises:
         InputError: there is no run, it already has more epochs, a schedule has an end, or a writer cannot start.
-        Interrupted: as in `train`.
+        Interrupted, CannotWrite: as in `train`.
     """
     path = Path(path)
     config = folder.load_config(path)
@@ -206,10 +206,12 @@ def _run_epochs(
     with contextlib.ExitStack() as stack:
         done, caught = 0, []
         if path:
+            stack.enter_context(failures_named(path))
             manager = stack.enter_context(checkpoints.open_manager(path / folder.CHECKPOINTS, loop.keep))
             caught = stack.enter_context(caught_signals())
             if manager.latest_step() is not None:
                 done, states, bests = checkpoints.restore(manager, states, bests)
+                folder.check_history(path, history, checkpoints.mark(manager))
             history = _continue(path, config, history, done / (plan.chunks * len(groups)))
         finished_epochs = done // (plan.chunks * len(groups))
         first = distributed.is_first()
@@ -217,34 +219,37 @@ def _run_epochs(
         log = stack.enter_context(contextlib.closing(writers.open_log(log_path, config, *log_to, finished_epochs)))
         bar = stack.enter_context(_progress_bar(loop.epochs, plan, done, groups, progress and first))
         rates: list[float | None] = [None] * len(groups)
-        started, images, losses = time.perf_counter(), 0, None
+        started, images, losses, frozen = time.perf_counter(), 0, None, frozen_members(groups, states)
 
         for epoch, g, chunk in plan.turns_from(done, loop.epochs, len(groups)):
             if chunk == 0:
-                started, images = time.perf_counter(), 0
+                started, images, losses = time.perf_counter(), 0, None
             previous = losses
             states[g], losses = training.train_chunk(
                 states[g], groups[g].members, train_source, epoch, chunk,
                 plan=plan, epochs=loop.epochs, population=loop.ways,
             )  # fmt: skip
             done += 1
-            if previous is not None:  # shown while the device is busy with the next chunk
-                bar.set_postfix_str(f"loss {np.mean(previous):.4f}", refresh=False)
             taken = plan.examples_in(chunk) * len(groups[g].indices)
             images += taken
             bar.update(taken)
-            if chunk == plan.chunks - 1:
+            last = chunk == plan.chunks - 1
+            if last:
                 jax.block_until_ready(losses)
                 rates[g] = images / (time.perf_counter() - started)
+            seen = losses if last else previous  # which the device has, while it is busy with the next chunk
+            if seen is not None:
+                bar.set_postfix_str(f"loss {np.mean(seen):.4f}", refresh=False)
+                name_frozen(config, groups[g], states[g], np.asarray(seen), epoch, plan, frozen)
             finished = done % (plan.chunks * len(groups)) == 0
             if finished:
                 lines = _finish_epoch(config, groups, states, bests, val_source, epoch, rates)
-                history = _record(config, history, lines)
-                log.finish_epoch(history[-len(lines) :], lambda: _pictures(config, groups, states, val_source))
+                history = history + lines
+                log.finish_epoch(lines, lambda: _pictures(config, groups, states, val_source))
                 rates = [None] * len(groups)
             stopped = bool(path) and distributed.any_of(bool(caught))
             if path and (stopped or finished):
-                checkpoints.save(manager, done, states, bests)
+                checkpoints.save(manager, done, states, bests, folder.mark_of(history))
                 if stopped:
                     checkpoints.finish(manager)
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
@@ -255,11 +260,12 @@ def _run_epochs(
 
 
 def _continue(path: Path, config: Config, history: list[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
-    """Drops what the log has beyond the newest checkpoint, and writes a new total of epochs to the configuration."""
+    """Drops what a killed process left beyond the newest checkpoint, and writes a new total of epochs down."""
     if epochs > config.loop.epochs:
         raise InputError(f"{path} is at epoch {math.ceil(epochs)} already; {config.loop.epochs} epochs are too few")
     kept = [line for line in history if line["epoch"] <= math.floor(epochs)]
     if distributed.is_first():
+        folder.remove_temporary(path)
         if config.loop != folder.load_config(path).loop:
             folder.write_config(path, config)
         folder.write_history(path, kept)
@@ -275,7 +281,7 @@ def _finish_epoch(
     epoch: int,
     rates: Sequence[float | None],
 ) -> list[dict[str, Any]]:
-    """Validates every group, replaces its state and best parameters, and returns the log lines."""
+    """Validates every group, replaces its state and best parameters, and returns the log lines, a member each."""
     lines = []
     for g, (group, state, rate) in enumerate(zip(groups, states, rates, strict=True)):
         train_losses = training.epoch_losses(state)
@@ -287,7 +293,7 @@ def _finish_epoch(
         states[g], bests[g] = training.finish_epoch(state, bests[g], val_losses, epoch)
         for index, *numbers in zip(group.indices, *measured, strict=True):
             lines.append(_log_line(config, index, epoch, numbers, rate))
-    return lines
+    return sorted(lines, key=lambda line: line["member"])
 
 
 def _log_line(config: Config, index: int, epoch: int, numbers: Sequence[Any], rate: float | None) -> dict[str, Any]:
@@ -296,20 +302,6 @@ def _log_line(config: Config, index: int, epoch: int, numbers: Sequence[Any], ra
     rounded = [round(float(value), 6) if math.isfinite(value) else None for value in numbers]
     what = {"epoch": epoch, "member": index, "noise_level": format_level(member.noise.level), "seed": member.seed}
     return what | dict(zip(names, rounded, strict=True)) | {"images_per_second": rate and round(rate, 1)}
-
-
-def _record(config: Config, history: list[dict[str, Any]], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Adds the lines of an epoch to the history, in the order of the members; warns of frozen ones."""
-    lines = sorted(lines, key=lambda line: line["member"])
-    previous = history[-len(lines) :] or lines
-    for was, now in zip(previous, lines, strict=True):
-        name = train_loss(config.members[now["member"]])
-        if now[name] is None and (was is now or was[name] is not None):
-            _log.warning(
-                f"member {now['member']} ({training.labels(config.members)[now['member']]}) is frozen since epoch "
-                f"{now['epoch']}: its loss or gradient is not finite; a lower --learning-rate may help"
-            )
-    return history + lines
 
 
 def _pictures(

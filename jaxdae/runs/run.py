@@ -111,4 +111,7 @@ def load_run(path: str | os.PathLike) -> Run:
     config = folder.load_config(path)
     with checkpoints.open_manager(path / folder.CHECKPOINTS) as manager:
         params, bests = (checkpoints.restore_arrays(manager, item) for item in ("params", "best"))
-    return make_run(config, params, [Best(**best) for best in bests], folder.read_history(path), path)
+        mark = checkpoints.mark(manager)
+    history = folder.read_history(path)
+    folder.check_history(path, history, mark)
+    return make_run(config, params, [Best(**best) for best in bests], history, path)

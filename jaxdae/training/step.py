@@ -32,7 +32,7 @@ class TrainState(struct.PyTreeNode):
     example_count: Float[Array, "*member"]
     """How many there were."""
     finite: Bool[Array, "*member"]
-    """False once a loss or gradient was not finite: from then on the member stays as it is."""
+    """False once a loss, gradient or parameter was not finite: from then on the member stays as it was before."""
 
 
 def train_step(
@@ -48,7 +48,8 @@ def train_step(
     """One optimizer step on the mean loss of a batch.
 
     Args:
-        state: the member before the step, which is returned, marked, if the loss or the gradient is not finite.
+        state: the member before the step, which is returned, marked, if the loss, the gradient or the new parameters
+            are not finite.
         example: the batch.
         draws: the named draws of its examples.
         count: 1 for an example, 0 for padding. A batch of padding alone changes nothing.
@@ -74,6 +75,7 @@ def train_step(
     optimizer = make_optimizer(member.optimizer, steps)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
+    finite &= jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()
     stepped = TrainState(
         params,
         opt_state,

@@ -83,12 +83,36 @@ def test_nothing_is_replaced_or_half_written(tmp_path):
     ],
 )
 def test_a_damaged_folder_is_refused(tmp_path, name, change, sentence):
-    path = save_denoiser(make(), tmp_path)
+    path = without_digests(save_denoiser(make(), tmp_path))
     data = (path / name).read_bytes()
     assert change(data) != data
     (path / name).write_bytes(change(data))
     with pytest.raises(InputError, match=sentence):
         jaxdae.load_denoiser(path)
+
+
+def without_digests(path):
+    """The folder as former versions wrote it."""
+    fields = json.loads((path / "denoiser.json").read_text())
+    del fields["sha256"], fields["weights"]
+    (path / "denoiser.json").write_text(json.dumps(fields))
+    return path
+
+
+def test_a_single_bit_that_changed_is_noticed_and_a_folder_without_digests_is_read(tmp_path):
+    denoiser = make()
+    path = save_denoiser(denoiser, tmp_path)
+    weights, fields = (path / "model.safetensors").read_bytes(), (path / "denoiser.json").read_text()
+    (path / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(InputError, match="model.safetensors has changed since it was saved"):
+        jaxdae.load_denoiser(path)
+    (path / "model.safetensors").write_bytes(weights)
+    (path / "denoiser.json").write_text(fields.replace("0.5", "0.6", 1))
+    for load in (jaxdae.load_denoiser, load_card):
+        with pytest.raises(InputError, match="denoiser.json cannot be read .it has changed since it was written"):
+            load(path)
+    (path / "denoiser.json").write_text(fields)
+    assert_same_denoiser(jaxdae.load_denoiser(without_digests(path)), denoiser)
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from jaxdae.models import MODELS
 from jaxdae.noise import CORRUPTIONS
 from jaxdae.parallel import Population
 from jaxdae.runs import Loop, folder
+from jaxdae.runs.files import unsealed
 from jaxdae.runs.folder import Config
 from jaxdae.training import Member
 from jaxdae.training.member import check_members
@@ -54,7 +55,7 @@ def refused(sentence, function, *args, **kwargs):
 def write(path, **changes):
     """A configuration with some of its fields replaced; those that are None are left out."""
     folder.write_config(path, CONFIG)
-    fields = json.loads((path / folder.CONFIG).read_text()) | changes
+    fields = unsealed((path / folder.CONFIG).read_text()) | changes
     (path / folder.CONFIG).write_text(json.dumps({name: value for name, value in fields.items() if value is not None}))
 
 
@@ -71,7 +72,7 @@ def test_a_configuration_is_read_back_as_equal_values(tmp_path_factory, members,
 def test_the_configuration_says_everything(tmp_path):
     folder.write_config(tmp_path, CONFIG)
     fields = json.loads((tmp_path / folder.CONFIG).read_text())
-    assert list(fields) == ["schema", "prng", "source", "loop", "members"]
+    assert list(fields) == ["schema", "prng", "source", "loop", "members", "sha256"]
     assert fields["prng"] == "threefry2x32"
     assert fields["source"] == {"dataset": None, "sha256": DATA.sha256, "image": [16, 16, 1]}
     assert fields["loop"] == dataclasses.asdict(CONFIG.loop)
@@ -90,6 +91,48 @@ def test_the_configuration_says_everything(tmp_path):
             },
         }
     ]  # fmt: skip
+
+
+def test_a_configuration_that_changed_on_the_disk_is_refused_and_an_old_one_without_digest_is_read(tmp_path):
+    folder.write_config(tmp_path, CONFIG)
+    text = (tmp_path / folder.CONFIG).read_text()
+    (tmp_path / folder.CONFIG).write_text(text.replace('"epochs": 3', '"epochs": 7'))
+    refused("config.json cannot be read: it has changed since it was written", folder.load_config, tmp_path)
+    write(tmp_path)
+    assert folder.load_config(tmp_path) == CONFIG
+
+
+LINES = [{"epoch": epoch, "member": member, "val_bce": 0.5} for epoch in (1, 2) for member in (0, 1)]
+
+
+def test_half_a_last_line_of_the_log_is_left_out_and_said(tmp_path, caplog):
+    folder.write_history(tmp_path, LINES)
+    assert folder.read_history(tmp_path) == LINES and not caplog.records
+    with (tmp_path / folder.METRICS).open("a") as log:
+        log.write('{"epoch": 3, "mem')
+    assert folder.read_history(tmp_path) == LINES
+    assert "the last line of" in caplog.text and "was cut short" in caplog.text
+
+
+@pytest.mark.parametrize("line", ['{"epoch": 3, "mem\n', "3\n", "{}\n", "\n"])
+def test_another_line_that_is_none_is_refused(tmp_path, line):
+    folder.write_history(tmp_path, LINES)
+    (tmp_path / folder.METRICS).write_text(line + (tmp_path / folder.METRICS).read_text())
+    refused("metrics.jsonl is damaged .*bring it back from a copy, or move it away", folder.read_history, tmp_path)
+
+
+def test_a_log_that_is_not_as_the_checkpoint_knew_it_is_refused_or_if_gone_said(tmp_path, caplog):
+    mark = folder.mark_of(LINES)
+    more = {"epoch": 3, "member": 0, "val_bce": 0.4}
+    for whole in (LINES, [*LINES, more]):
+        folder.check_history(tmp_path, whole, mark)
+    folder.check_history(tmp_path, LINES[:1], None)
+    assert not caplog.records
+    changed = [*LINES[:3], LINES[3] | {"val_bce": 0.25}]
+    for damaged in (changed, LINES[:3], LINES[1:], [LINES[0], *LINES], [more]):
+        refused("metrics.jsonl is damaged", folder.check_history, tmp_path, damaged, mark)
+    folder.check_history(tmp_path, [], mark)
+    assert "metrics.jsonl is gone" in caplog.text and "4 lines" in caplog.text
 
 
 @pytest.mark.parametrize("changes", [{"schema": None}, {"schema": 1}, {"schema": 3}, {"prng": "rbg"}])
@@ -183,14 +226,6 @@ def test_the_log_grows_and_is_replaced(tmp_path):
     assert folder.read_history(tmp_path) == lines[:2]
 
 
-def test_a_line_that_a_crash_cut_short_is_left_out_and_another_is_named(tmp_path):
-    log = tmp_path / folder.METRICS
-    log.write_text('{"epoch": 1}\n{"epoch": 2, "mem')
-    assert folder.read_history(tmp_path) == [{"epoch": 1}]
-    log.write_text('{"epoch": 1}\n{"epoch": 2, "mem\n{"epoch": 3}\n')
-    refused("metrics.jsonl is damaged", folder.read_history, tmp_path)
-
-
 def test_room_is_made_in_run_folders_only(tmp_path):
     (tmp_path / "file").touch()
     mine = tmp_path / "mine"
@@ -201,7 +236,12 @@ def test_room_is_made_in_run_folders_only(tmp_path):
     run = tmp_path / "run"
     folder.require_room(run, False)
     folder.make_room(run)
+    for left in (folder.LOCK, ".123-config.json"):  # of a process that was killed as it began
+        (run / left).touch()
     folder.require_room(run, False)
+    folder.make_room(run)
+    assert [path.name for path in run.iterdir()] == [folder.LOCK]
+    (run / folder.LOCK).unlink()
     folder.write_config(run, CONFIG)
     refused("already holds a run; continue it with `jaxdae resume .*run` or", folder.require_room, run, False)
     (run / "notes.txt").write_text("dear")

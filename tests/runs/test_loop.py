@@ -274,8 +274,10 @@ def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path, monkeypatch, undi
     with monkeypatch.context() as patch, pytest.raises(runs.Interrupted):
         at_chunk(patch, chunk, lambda: os.kill(os.getpid(), signal.SIGTERM))
         train(out=tmp_path / "run")
-    text = (undisturbed.path / folder.METRICS).read_text()
-    (tmp_path / "run" / folder.METRICS).write_text(text + '{"epoch": 4, "mem')
+    kept = folder.read_history(tmp_path / "run")
+    folder.append_history(tmp_path / "run", undisturbed.history[len(kept) :])
+    with (tmp_path / "run" / folder.METRICS).open("a") as log:
+        log.write('{"epoch": 4, "mem')
     run = runs.resume(tmp_path / "run", DATA)
     assert_same_run(run, undisturbed)
     assert_complete(run)

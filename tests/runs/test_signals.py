@@ -1,8 +1,11 @@
-"""The first Ctrl-C or SIGTERM is noted, the second one acts as usual."""
+"""The first Ctrl-C or SIGTERM is noted, the second one ends the process at once."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -15,22 +18,36 @@ def test_the_first_signal_is_noted_and_the_handlers_come_back(number, capfd):
     with caught_signals() as caught:
         os.kill(os.getpid(), number)
         assert caught == [number]
+        said = ""
+        while "once more to stop at once" not in said:  # by another thread
+            time.sleep(0.01)
+            said += capfd.readouterr().err
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    assert "stopping after this chunk; once more to stop at once" in capfd.readouterr().err
+    assert said == "\nstopping after this chunk; once more to stop at once\n"
 
 
-@pytest.fixture
-def usual_handler():
-    """A process that was started in the background ignores Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+BUSY = """
+import ctypes
+from jaxdae.runs.signals import caught_signals
+
+with caught_signals():
+    print("busy", flush=True)
+    while True:
+        ctypes.CDLL(None).sleep(100)  # as JAX computes: no handler of Python's runs
+"""
 
 
-def test_the_second_one_stops_at_once(usual_handler):
-    with pytest.raises(KeyboardInterrupt), caught_signals():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)])
+def test_the_second_one_ends_the_process_at_once_though_no_python_code_runs(numbers):
+    process = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "busy\n"
+    process.send_signal(numbers[0])
+    assert process.stderr.readline() + process.stderr.readline() == (
+        "\nstopping after this chunk; once more to stop at once\n"
+    )
+    process.send_signal(numbers[1])
+    process.communicate(timeout=5)
+    assert process.returncode == 128 + numbers[1]
 
 
 def test_in_another_thread_nothing_is_caught():
