@@ -39,6 +39,16 @@ def replicate(tree: Any, mesh: Mesh | None = None) -> Any:
     return jax.device_put(tree, NamedSharding(mesh or local_mesh(), P()))
 
 
+def divide(tree: Any, mesh: Mesh) -> Any:
+    """Puts on every device its share of every array, along the first axis, that of the members."""
+    return jax.device_put(tree, NamedSharding(mesh, P(AXIS)))
+
+
+def to_host(tree: Any) -> Any:
+    """NumPy arrays of the whole of every array, though other processes' devices may hold parts of it."""
+    return jax.device_get(replicate(tree, data_mesh()))
+
+
 def images_at_once(pixels: int = 28 * 28) -> int:
     """How many images of so many pixels a device takes through a network together.
 
@@ -55,16 +65,18 @@ def in_batches(
     *stacked: Array | np.ndarray,
     at_once: int = 0,
     mesh: Mesh | None = None,
+    divided: bool = True,
 ) -> Any:
     """Applies `function(shared, *batch)` to any number of images: divided over all devices, a few at a time on each.
 
-    The devices are those of a mesh, by default the local one.
+    The devices are those of a mesh, by default the local one; unless divided, the one that this is already traced for.
     """
     images, mesh = stacked[0].shape[0], mesh or local_mesh()
     if images == 1:  # one device has all cores; the others would compute on nothing
         return function(shared, *stacked)
-    size = min(at_once or images_at_once(), -(-images // mesh.size))
-    missing = -images % (size * mesh.size)
+    devices = mesh.size if divided else 1
+    size = min(at_once or images_at_once(), -(-images // devices))
+    missing = -images % (size * devices)
     padded = [jnp.pad(x, ((0, missing), *((0, 0),) * (x.ndim - 1))) for x in stacked]
 
     def on_device(shared: Any, *share: Array) -> Any:
@@ -73,8 +85,9 @@ def in_batches(
         return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), out)
 
     specs = (P(), *(P(AXIS) for _ in stacked))
-    divided = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
-    return jax.tree.map(lambda x: x[:images], divided(shared, *padded))
+    on_devices = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+    out = (on_devices if divided else on_device)(shared, *padded)
+    return jax.tree.map(lambda x: x[:images], out)
 
 
 class Population(NamedTuple):
@@ -84,7 +97,9 @@ class Population(NamedTuple):
     """In turn; or together by vmap, which makes one grouped convolution of theirs; or by vmap with convolutions as
     matrix products, of which vmap makes batched ones."""
     at_once: int = 0
-    """How many of them together (a divisor of their number); 0: all."""
+    """How many of them together (a divisor of their number on a device); 0: all."""
+    divided: bool = False
+    """Whether each device takes its own members, with their whole batches, not its share of every batch."""
 
 
 IN_TURN = Population("map")

@@ -77,3 +77,25 @@ def test_members_are_mapped_in_order(population):
     members = {"a": jnp.arange(6.0), "b": jnp.ones((6, 2))}
     out = parallel.map_members(lambda m, c: m["a"] * m["b"] + c, members, jnp.arange(6.0), population=population)
     np.testing.assert_array_equal(out, 2 * np.arange(6.0)[:, None] * np.ones((6, 2)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [parallel.IN_TURN, parallel.Population("vmap")])
+def test_members_divided_over_devices_train_as_each_does_on_one(way):
+    members = training.stack([MEMBER, MEMBER.replace(seed=1)])
+
+    def trained(mesh, place, population):
+        states, _ = training.initial_states(members, 1)
+        states, group = place((states, members), mesh)
+        data, test = parallel.replicate((InMemory(DATA.train), InMemory(DATA.test)), mesh)
+        for epoch, _, chunk in UNEVEN.turns_from(0, 1, 1):
+            states, losses = training.train_chunk(
+                states, group, data, epoch, chunk, plan=UNEVEN, mesh=mesh, population=population
+            )
+        scores = evaluation.validate(states.params, group, test, mesh=mesh, population=population)
+        return jax.tree.leaves(jax.device_get((states.params, losses, scores)))
+
+    two = parallel.data_mesh(2)
+    together = trained(parallel.data_mesh(1), parallel.replicate, parallel.IN_TURN)
+    divided = trained(two, parallel.divide, way._replace(divided=True))
+    assert_close(divided, together)

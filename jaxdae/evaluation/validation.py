@@ -1,11 +1,13 @@
 """The validation of a group in training: each member at its own noise, always the same draws."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from jaxdae import metrics, parallel, rng
@@ -74,7 +76,7 @@ def _sample_images(params: Any, members: Member, source: Source, seed: Array, in
 def _validate(
     params: Any, members: Member, source: Source, seed: Array, *, population: Population, mesh: Mesh
 ) -> tuple[Array, Array]:
-    def one_member(params: Any, member: Member) -> tuple[Array, Array]:
+    def one_member(source: Source, params: Any, member: Member) -> tuple[Array, Array]:
         def one_batch(shared: Any, index: Array) -> tuple[Any, Any]:
             params, member, source = shared
             draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
@@ -88,10 +90,25 @@ def _validate(
             return losses, metrics.psnr(image, target)
 
         index = jnp.arange(source.examples)
-        losses, psnr = parallel.in_batches(one_batch, (params, member, source), index, mesh=mesh)
+        losses, psnr = parallel.in_batches(
+            one_batch, (params, member, source), index, mesh=mesh, divided=not population.divided
+        )
         return losses.mean(), psnr.mean()
 
-    return parallel.map_members(one_member, params, members, population=population)
+    if population.divided:
+        return _divided(one_member, mesh, population)(params, members, source)
+    return parallel.map_members(functools.partial(one_member, source), params, members, population=population)
+
+
+def _divided(one_member: Callable[..., Any], mesh: Mesh, population: Population) -> Callable[..., Any]:
+    """Each device with its own members; the results on all."""
+
+    def on_device(params: Any, members: Member, source: Source) -> Any:
+        own = parallel.map_members(functools.partial(one_member, source), params, members, population=population)
+        return jax.tree.map(lambda x: jax.lax.all_gather(x, parallel.AXIS, tiled=True), own)
+
+    specs = (P(parallel.AXIS), P(parallel.AXIS), P())
+    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
 
 
 def _targets(member: Member, source: Source, draws: Draws) -> Array:

@@ -13,6 +13,7 @@ from typing import Any
 from jaxdae.errors import InputError
 
 _DIGEST = "sha256"
+_TEMPORARY = re.compile(r"\.(\d+)-.+")
 
 
 @contextlib.contextmanager
@@ -51,7 +52,25 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 
 def is_temporary(path: Path) -> bool:
     """Whether a file is one that `atomic` writes to; a killed process leaves it."""
-    return re.fullmatch(r"\.\d+-.+", path.name) is not None
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes the files of `atomic` that killed processes left in a folder."""
+    for path in folder.glob(".*"):
+        if (found := _TEMPORARY.fullmatch(path.name)) and not _is_another_process(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_another_process(number: int) -> bool:
+    """Whether a process of that number lives and is not this one."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return number != os.getpid()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from jaxdae.data import Data
 from jaxdae.data.source import EIGHT_BIT, ValueRange
 from jaxdae.errors import InputError
 from jaxdae.parallel import Population
-from jaxdae.runs.files import is_temporary, sealed, unsealed, write_text
+from jaxdae.runs.files import is_temporary, remove_temporary, sealed, unsealed, write_text
 from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
 
@@ -52,12 +52,17 @@ class Loop:
         "members of one structure step in turn (map) or together (see docs/options.md)",
         choices=get_args(Population.__annotations__["way"]),
     )
+    divide: str = structure(
+        "batches",
+        "each device takes its share of every batch, or its own members with their whole batches",
+        choices=("batches", "members"),
+    )
     keep: int = structure(2, "checkpoints kept: the newest N", at_least=1)
 
     @property
     def ways(self) -> Population:
         """How the members of a group go through a program."""
-        return Population(self.population, self.members_at_once)  # type: ignore[arg-type]
+        return Population(self.population, self.members_at_once, self.divide == "members")  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,17 +216,16 @@ def _is_left_of_a_start(path: Path) -> bool:
     return path.name == LOCK or is_temporary(path)
 
 
-def remove_temporary(path: Path) -> None:
-    """Removes what killed processes left half written in a folder that this one holds."""
-    for file in path.iterdir():
-        if is_temporary(file):
-            file.unlink()
+def remove_half_written(path: Path) -> None:
+    """Removes what killed processes left half written in a folder."""
+    for home in (path, path / FIGURES, path / LOGS):
+        remove_temporary(home)
 
 
 def make_room(path: Path) -> None:
     """Makes a folder, without the run that it may hold."""
     path.mkdir(parents=True, exist_ok=True)
-    remove_temporary(path)
+    remove_half_written(path)
     for name in (CHECKPOINTS, FIGURES, LOGS):
         shutil.rmtree(path / name, ignore_errors=True)
     for name in (METRICS, CONFIG):

@@ -3,9 +3,9 @@
 import logging
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
+from jaxdae import parallel
 from jaxdae.runs.folder import Config
 from jaxdae.training import Group, Plan, TrainState, labels
 
@@ -14,7 +14,7 @@ _log = logging.getLogger("jaxdae")
 
 def frozen_members(groups: Sequence[Group], states: Sequence[TrainState]) -> set[int]:
     """The indices of the members that no longer step."""
-    finite = jax.device_get([state.finite for state in states])
+    finite = parallel.to_host([state.finite for state in states])
     return {
         index
         for group, flags in zip(groups, finite, strict=True)
@@ -33,7 +33,7 @@ def name_frozen(
     """
     new = [(i, at) for at, i in enumerate(group.indices) if not np.isfinite(losses[at]) and i not in known]
     for index, position in new:
-        step = int(state.example_count[position]) // plan.batch_size + 1
+        step = int(parallel.to_host(state.example_count)[position]) // plan.batch_size + 1
         _log.warning(
             f"member {index} ({labels(config.members)[index]}) is frozen since epoch {epoch}, step {step} of "
             f"{plan.steps}, and stays as it was before: its loss, gradient or parameters were not finite; a lower "

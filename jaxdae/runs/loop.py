@@ -172,12 +172,20 @@ def _require_objective(member: Member, data: Data) -> None:
 
 def _untrained(config: Config, initial: Any = None) -> tuple[list[Group], list[TrainState], list[Best]]:
     """The groups of a run, their untrained states (or one of given parameters) and bests, on all devices."""
-    mesh = parallel.data_mesh()
-    groups = [Group(g.indices, parallel.replicate(g.members, mesh)) for g in training.group_members(config.members)]
+    mesh, divided = parallel.data_mesh(), config.loop.ways.divided
+    place = parallel.divide if divided else parallel.replicate
+    groups = []
+    for group in training.group_members(config.members):
+        if divided and len(group.indices) % mesh.size:
+            raise InputError(
+                f"{len(group.indices)} members of one structure cannot be divided evenly over {mesh.size} devices; "
+                "take others, or divide the batches"
+            )
+        groups.append(Group(group.indices, place(group.members, mesh)))
     untrained = [training.initial_states(group.members, config.source["image"][-1]) for group in groups]
     if initial is not None:
         untrained = [_starting_from(initial, *state) for state in untrained]
-    states, bests = map(list, zip(*jax.block_until_ready(parallel.replicate(untrained, mesh)), strict=True))
+    states, bests = map(list, zip(*jax.block_until_ready(place(untrained, mesh)), strict=True))
     return groups, states, bests
 
 
@@ -255,7 +263,7 @@ def _run_epochs(
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
         if path:
             checkpoints.finish(manager)
-    params, lowest = jax.device_get(([training.trained_params(state) for state in states], bests))
+    params, lowest = parallel.to_host(([training.trained_params(state) for state in states], bests))
     return make_run(config, params, lowest, history, path)
 
 
@@ -265,7 +273,7 @@ def _continue(path: Path, config: Config, history: list[dict[str, Any]], epochs:
         raise InputError(f"{path} is at epoch {math.ceil(epochs)} already; {config.loop.epochs} epochs are too few")
     kept = [line for line in history if line["epoch"] <= math.floor(epochs)]
     if distributed.is_first():
-        folder.remove_temporary(path)
+        folder.remove_half_written(path)
         if config.loop != folder.load_config(path).loop:
             folder.write_config(path, config)
         folder.write_history(path, kept)
@@ -289,7 +297,7 @@ def _finish_epoch(
             training.trained_params(state), group.members, val_source,
             seed=config.loop.evaluation_seed, population=config.loop.ways,
         )  # fmt: skip
-        measured = jax.device_get((train_losses, val_losses, val_psnr))
+        measured = parallel.to_host((train_losses, val_losses, val_psnr))
         states[g], bests[g] = training.finish_epoch(state, bests[g], val_losses, epoch)
         for index, *numbers in zip(group.indices, *measured, strict=True):
             lines.append(_log_line(config, index, epoch, numbers, rate))
@@ -312,7 +320,7 @@ def _pictures(
         params, seed = training.trained_params(state), config.loop.evaluation_seed
         shown = params, group.members, val_source
         if jax.process_count() > 1:  # only the first process shows them
-            shown = jax.device_get(shown)
+            shown = parallel.to_host(shown)
         rows = jax.device_get(evaluation.sample_images(*shown, seed=seed))
         for position, index in enumerate(group.indices):
             picture = np.concatenate([np.concatenate(images[position], axis=1) for images in rows])

@@ -127,12 +127,16 @@ def train_chunk(
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "steps", "population", "mesh"), donate_argnames="states")
-def _train_chunk(states: TrainState, *replicated: Any, mesh: Mesh, **static: Any) -> tuple[TrainState, Array]:
+def _train_chunk(
+    states: TrainState, *members_source_epoch_chunk: Any, mesh: Mesh, **static: Any
+) -> tuple[TrainState, Array]:
     on_device: Any = functools.partial(_train_chunk_on_device, devices=mesh.size, **static)
-    # Everything is replicated but the batches, which each device cuts out for itself; check_vma would sum every part's
-    # gradient over the devices, where once for each step is enough.
-    divided: Any = jax.shard_map(on_device, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
-    return divided(states, *replicated)
+    # The members may be divided. If they are not, everything is replicated but the batches, which each device cuts out
+    # for itself; check_vma would sum every part's gradient over the devices, where once for each step is enough.
+    own = P(parallel.AXIS) if static["population"].divided else P()
+    specs = (own, own, P(), P(), P())
+    divided: Any = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=(own, P()), check_vma=False)
+    return divided(states, *members_source_epoch_chunk)
 
 
 def _train_chunk_on_device(
@@ -147,10 +151,11 @@ def _train_chunk_on_device(
     population: Population,
     devices: int,
 ) -> tuple[TrainState, Array]:
-    share = -(-plan.batch_size // devices)
+    axis = None if population.divided else parallel.AXIS
+    share = -(-plan.batch_size // devices) if axis else plan.batch_size
     unit = parallel.images_at_once(pixels_of(source))
     padded_share = share if share < unit else -(-share // unit) * unit
-    slot = jax.lax.axis_index(parallel.AXIS) * share + jnp.arange(padded_share)
+    slot = (jax.lax.axis_index(axis) * share if axis else 0) + jnp.arange(padded_share)
     mine = (jnp.arange(padded_share) < share) & (slot < plan.batch_size)
 
     def one_member(state: TrainState, member: Member) -> TrainState:
@@ -158,16 +163,18 @@ def _train_chunk_on_device(
         noise_epoch = jnp.where(member.noise.redraw, epoch, rng.ONCE)
 
         def step(state: TrainState, number: Array) -> tuple[TrainState, None]:
-            position = number * plan.batch_size + slot
+            # Padding repeats the batch's first example: one that goes wrong must not do so a step early, as padding.
+            position = number * plan.batch_size + jnp.where(mine, slot, 0)
             draws = Draws(member.seed, noise_epoch, order[jnp.minimum(position, plan.examples - 1)])
             example = make_examples(member, source, draws)
             count = (mine & (position < plan.examples)).astype(jnp.float32)
-            return train_step(state, example, draws, count, member=member, steps=steps, axis=parallel.AXIS), None
+            return train_step(state, example, draws, count, member=member, steps=steps, axis=axis), None
 
         return jax.lax.scan(step, state, chunk * plan.chunk_length + jnp.arange(plan.chunk_length))[0]
 
     states = parallel.map_members(one_member, states, members, population=population)
-    return states, epoch_losses(states)
+    losses = epoch_losses(states)
+    return states, losses if axis else jax.lax.all_gather(losses, parallel.AXIS, tiled=True)
 
 
 def epoch_losses(states: TrainState) -> Float[Array, "*member"]:
