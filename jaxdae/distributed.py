@@ -5,7 +5,10 @@ In a single process everything here does nothing, or what it is asked at once.
 
 import json
 import logging
+import os
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +21,9 @@ from jaxdae.errors import InputError
 
 _log = logging.getLogger("jaxdae")
 
-START_SECONDS, HEARTBEAT_SECONDS = 120, 60
-"""How long a process waits for the others to start, and until one that is not heard of counts as dead."""
+START_SECONDS, HEARTBEAT_SECONDS, END_SECONDS = 120, 60, 7 * 24 * 3600
+"""How long a process waits for the others to start, until one that is not heard of counts as dead, and, when it is
+done, for others that are still at work."""
 
 
 def join(coordinator: str | None = None, processes: int | None = None, process_id: int | None = None) -> None:
@@ -42,15 +46,15 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         raise InputError(f"coordinator {coordinator!r} has no port; give HOST:PORT, such as 10.0.0.1:12355")
     if coordinator is not None and process_id:
         _wait_for(coordinator)
-    if coordinator is not None:
-        _log.warning(
-            f"joining {processes} processes at {coordinator}; if JAX aborts here after {START_SECONDS} seconds, one of "
-            "them is missing, or two have the same id"
-        )
+    # JAX itself would abort the process without a sentence, a little later.
+    missing = threading.Timer(START_SECONDS, _give_up, [processes, process_id])
+    missing.daemon = True
+    missing.start()
     try:
         jax.distributed.initialize(
-            *given, initialization_timeout=START_SECONDS, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
-        )
+            *given, initialization_timeout=2 * START_SECONDS, heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=END_SECONDS,
+        )  # fmt: skip
     except (ValueError, RuntimeError) as error:
         reason = str(error).split("\n")[0][:200]
         found = f"the coordinator {coordinator}" if coordinator else "no job (of Slurm, Open MPI, Kubernetes or a TPU)"
@@ -58,8 +62,21 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
             f"{found} could not be joined as process {process_id}: {reason}; check --coordinator, --processes and that "
             "every process has an id of its own"
         ) from None
+    finally:
+        missing.cancel()
     if not is_first():
         _log.setLevel(logging.ERROR)  # the first one warns
+
+
+def _give_up(processes: int | None, process_id: int | None) -> None:
+    """Ends the process, which waits in JAX and cannot be interrupted otherwise."""
+    of = "the processes of the job" if processes is None else f"{processes} processes"
+    print(
+        f"jaxdae: process {process_id} waited {START_SECONDS} seconds for the others: not all of {of} came, or two "
+        "have the same id; start all of them, each with an id of its own",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
+    os._exit(2)
 
 
 def _wait_for(coordinator: str) -> None:

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+
 from jaxdae import runs
-from jaxdae.cli import options
+from jaxdae.cli import jobs, options
 from jaxdae.data.pictures import MAX_PIXELS
 from jaxdae.errors import InputError
 from jaxdae.exchange import load_denoiser
@@ -18,7 +20,7 @@ from jaxdae.training import Member
 DESCRIPTION = """Remove the noise from pictures (PNG, JPEG, TIFF, BMP, WebP, GIF, PBM, PGM, PPM).
 
 Names, sizes, pages, types and formats stay. Files that cannot be denoised are named at the end (exit status 1).
-No noise is added unless you ask for it."""
+No noise is added unless you ask for it. Of several processes (--distributed) each takes its part of the files."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -58,7 +60,9 @@ def run(words: Sequence[str]) -> int:
     add("--max-pixels", type=int, default=MAX_PIXELS, metavar="N", help="refuse larger files (default: %(default)s)")
     options.add_noise_scale(parser)
     options.add_member_choice(parser)
+    jobs.add_distributed(parser)
     arguments = parser.parse(words)
+    jobs.join(arguments)
     if not arguments.run and (arguments.member is not None or arguments.weights != "last"):
         raise InputError("--member and --weights choose a denoiser of a run; name the run with --run")
     auto = arguments.noise_level == "auto"
@@ -74,6 +78,7 @@ def run(words: Sequence[str]) -> int:
         value_range=arguments.range and tuple(arguments.range),
         max_pixels=arguments.max_pixels, skip_existing=arguments.skip_existing, overwrite=arguments.overwrite,
         compare=arguments.compare, reference=arguments.reference, fit=not arguments.run,
+        share=(jax.process_index(), jax.process_count()) if arguments.distributed else (0, 1),
     )  # fmt: skip
     try:
         failed = options.print_lines(denoise_pictures(denoisers, arguments.pictures, arguments.out, how))

@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxdae import evaluation
-from jaxdae.cli import options
+from jaxdae import distributed, evaluation, parallel
+from jaxdae.cli import jobs, options
 from jaxdae.cli.report import print_scores
 from jaxdae.models.denoiser import Denoiser
 
@@ -26,7 +26,9 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options.add_member_choice(parser)
     options.add_data_options(parser)
+    jobs.add_distributed(parser)
     arguments = parser.parse(words)
+    jobs.join(arguments)
     denoisers: Sequence[Denoiser]
     members, seed = None, 0
     if alone := options.load_denoiser_data(arguments):
@@ -41,8 +43,10 @@ def run(words: Sequence[str]) -> int:
         denoisers, data.test, levels,
         corruption=arguments.test_corruption, members=members, noisy=data.noisy_test,
         noisy_target=data.pairs == "noisy",
-        seed=seed,
+        seed=seed, mesh=parallel.data_mesh(),
     )  # fmt: skip
+    if not distributed.is_first():
+        return 0
     if arguments.json:
         print(json.dumps(rows, indent=1))
     else:

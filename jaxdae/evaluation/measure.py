@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxdae import metrics, parallel, rng
@@ -33,6 +34,7 @@ def measure(
     noisy: RawImages | None = None,
     seed: int = 0,
     population: Population = IN_TURN,
+    mesh: Mesh | None = None,
 ) -> tuple[Scores, IdentityScores]:
     """The metrics of every denoiser at every noise level, on the same noisy images for all.
 
@@ -44,6 +46,7 @@ def measure(
         noisy: what the noise is added to, if not the clean images: of pairs, the real noisy ones (level 0: none).
         seed: of the noise.
         population: as in `train_chunk`.
+        mesh: the devices that share the images; by default those of this process.
 
     Returns:
         `bce` (nats), `mse`, `psnr` (dB) and `ssim` of every image for the denoisers, and for the noisy images
@@ -58,23 +61,26 @@ def measure(
     for denoiser in denoisers:
         denoiser.check_shape(images.shape)
     values = jnp.asarray([test.level[0] for test in noises], jnp.float32)
-    static = {"corruption": noises[0].corruption, "clip": noises[0].clip, "population": population}
+    mesh = mesh or parallel.local_mesh()
+    static: Any = {"corruption": noises[0].corruption, "clip": noises[0].clip, "population": population, "mesh": mesh}
     found: list[Any] = [None] * len(denoisers)
     with rng.pinned():
         pair = jnp.asarray(images), None if noisy is None else jnp.asarray(noisy)
-        shared = parallel.replicate(pair), values, jnp.uint32(seed)
-        identity = jax.device_get(_measure(jnp.zeros(1), *shared, module=None, **static))
+        shared = parallel.replicate((pair, values, jnp.uint32(seed)), mesh)
+        nothing = parallel.replicate(jnp.zeros(1), mesh)
+        identity = jax.device_get(parallel.replicate(_measure(nothing, *shared, module=None, **static), mesh))
         for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
             chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
             params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(denoisers[i].params for i in chosen))
-            scores = jax.device_get(_measure(params, *shared, module=module, **static))
+            found_scores = _measure(parallel.replicate(params, mesh), *shared, module=module, **static)
+            scores = jax.device_get(parallel.replicate(found_scores, mesh))
             for position, i in enumerate(chosen):
                 found[i] = {name: value[:, position] for name, value in scores.items()}
     every = {name: np.stack([scores[name] for scores in found], axis=1) for name in identity if found}
     return every, {name: value[:, 0] for name, value in identity.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "population"))
+@functools.partial(jax.jit, static_argnames=("module", "corruption", "clip", "population", "mesh"))
 def _measure(
     params: Any,
     pair: tuple[Array, Array | None],
@@ -85,6 +91,7 @@ def _measure(
     corruption: str,
     clip: bool,
     population: Population,
+    mesh: Mesh,
 ) -> Any:
     def one_batch(shared: Any, index: Array) -> Any:
         params, (images, real), level = shared
@@ -98,7 +105,7 @@ def _measure(
         return jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), scores)  # the image axis first, as `in_batches` has it
 
     def one_level(level: Array) -> Any:
-        scores = parallel.in_batches(one_batch, (params, pair, level), jnp.arange(pair[0].shape[0]))
+        scores = parallel.in_batches(one_batch, (params, pair, level), jnp.arange(pair[0].shape[0]), mesh=mesh)
         return jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), scores)
 
     return jax.lax.map(one_level, levels)
@@ -131,6 +138,7 @@ def evaluate(
     noisy: RawImages | None = None,
     noisy_target: bool = False,
     seed: int = 0,
+    mesh: Mesh | None = None,
 ) -> list[dict[str, Any]]:
     """Mean metrics as table rows: for every test noise and level, the noisy images (identity) and then the denoisers.
 
@@ -143,6 +151,7 @@ def evaluate(
         noisy: what the noise is added to, if not the clean images: of pairs, the real noisy ones.
         noisy_target: `images` are not clean but other noisy images of the same scenes, as for `Noise2Noise`.
         seed: of the noise.
+        mesh: the devices that share the images; by default those of this process.
 
     Returns:
         Rows with `member` (its position, or "identity"), `noise_level` and `seed` of its training (None for the
@@ -163,7 +172,9 @@ def evaluate(
     for (name, clip), group in tests.items():
         test_levels = default_levels([denoisers[i].about.noise for i in group]) if levels is None else levels
         shown = Noise(name, clip=clip)
-        scores, identity = measure([denoisers[i] for i in group], images, shown, test_levels, noisy=noisy, seed=seed)
+        scores, identity = measure(
+            [denoisers[i] for i in group], images, shown, test_levels, noisy=noisy, seed=seed, mesh=mesh
+        )
         for i, level in enumerate(test_levels):
             test = {"test_corruption": name, "test_level": float(level)}
             rows.append({"member": "identity", "noise_level": None, "seed": None} | test | _means(identity, i))

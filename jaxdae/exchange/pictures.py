@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from jaxdae import metrics
+from jaxdae import distributed, metrics
 from jaxdae.data import picture_files, pictures
 from jaxdae.data.ranges import require_range, value_type
 from jaxdae.data.source import EIGHT_BIT
@@ -47,6 +47,8 @@ class Options:
     """Take the packaged denoiser that fits each file."""
     reference: Path | None = None
     """A clean picture, or a folder of those with the names of the results."""
+    share: tuple[int, int] = (0, 1)
+    """Which of how many parts of the files is denoised: with (0, 2) the first, third, fifth ..."""
 
 
 def denoise_pictures(
@@ -82,7 +84,11 @@ def denoise_pictures(
     if options.value_range is None and (said := _range_of_training(denoisers[0])):
         yield said
     failed, skipped, count = [], 0, len(targets)
-    for index, (path, target) in enumerate(tqdm(targets.items(), unit="file", disable=None, leave=False)):
+    part, parts = options.share
+    if parts > 1:
+        distributed.any_of(False)  # all have seen which results there are, before one writes
+    mine = list(enumerate(targets.items()))[part::parts]
+    for index, (path, target) in tqdm(mine, unit="file", disable=None, leave=False):
         if options.skip_existing and target.exists():
             skipped += 1
             continue
@@ -97,7 +103,7 @@ def denoise_pictures(
             stopped = f"{target} cannot be written: {error.strerror or f'is the disk full? ({error})'}"
             if count == 1:
                 raise InputError(stopped) from None
-            left = count - index - 1
+            left = sum(later > index for later, _ in mine)
             failed.append(f"{stopped}; the {left} pictures after it were not tried (--skip-existing continues)")
             break
         yield str(target)
