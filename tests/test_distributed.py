@@ -27,11 +27,14 @@ def start(*words, devices=1):
     return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def start_two(*words, more=((), ())):
+def free_address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    job = ["--distributed", "--coordinator", address, "--processes", 2, "--process-id"]
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def start_two(*words, more=((), ())):
+    job = ["--distributed", "--coordinator", free_address(), "--processes", 2, "--process-id"]
     return [start(*words, *own, *job, number) for number, own in enumerate(more)]
 
 
@@ -52,18 +55,18 @@ def assert_same(path, other):
 
 
 def test_two_processes_end_bit_identical_to_one_with_two_devices_also_when_stopped_and_resumed(tmp_path):
-    alone = start(*TRAIN, "--epochs", 15, "--out", tmp_path / "alone", devices=2)
+    alone = start(*TRAIN, "--epochs", 8, "--out", tmp_path / "alone", devices=2)
     assert ended([alone])[0][2] == 0
-    processes = start_two(*TRAIN, "--epochs", 15, "--out", tmp_path / "two")
+    processes = start_two(*TRAIN, "--epochs", 8, "--out", tmp_path / "two")
     while not (tmp_path / "two" / folder.METRICS).exists() or not folder.read_history(tmp_path / "two"):
         assert processes[0].poll() is None, processes[0].communicate()
         time.sleep(0.05)
     processes[1].send_signal(signal.SIGTERM)  # one is told, both stop after the same chunk
     found = ended(processes)
     assert [code for *_, code in found] == [128 + signal.SIGTERM] * 2
-    assert 0 < len(folder.read_history(tmp_path / "two")) < 15
+    assert 0 < len(folder.read_history(tmp_path / "two")) < 8
     (out, _, code), (silent, _, other) = ended(start_two("resume", tmp_path / "two"))
-    assert (code, other) == (0, 0) and "last epoch 15" in out and "last epoch" not in silent
+    assert (code, other) == (0, 0) and "last epoch 8" in out and "last epoch" not in silent
     assert_same(tmp_path / "two", tmp_path / "alone")
 
 
@@ -94,6 +97,22 @@ def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(distributed, "START_SECONDS", 0.1)
     with pytest.raises(InputError, match="the coordinator 127.0.0.1:9 did not answer for 0.1 seconds"):
         distributed.join("127.0.0.1:9", 2, 1)
+
+
+ALONE = """
+from jaxdae import cli, distributed
+distributed.START_SECONDS = 1
+cli.console()
+"""
+
+
+def test_a_process_whose_others_do_not_come_ends_with_a_sentence(tmp_path):
+    words = ["--out", tmp_path / "a", "--distributed", "--coordinator", free_address(), "--processes", 2]
+    command = [sys.executable, "-c", ALONE, *TRAIN, *map(str, words), "--process-id", "0"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    [(_, said, code)] = ended([process])
+    assert code == 2 and not (tmp_path / "a").exists()
+    assert said.startswith("jaxdae: process 0 waited 1 seconds for the others: not all of 2 processes came")
 
 
 def test_a_folder_that_is_not_shared_is_named(tmp_path):

@@ -79,6 +79,20 @@ def test_a_denoiser_of_colour_sees_all_channels_and_takes_grey_as_colour(tmp_pat
     assert_close(pixels(tmp_path / "clean" / "scan.png"), through(COLOUR, np.stack(3 * [DARK], -1)).mean(axis=-1))
 
 
+def test_parts_of_the_files_make_what_the_whole_makes(tmp_path):
+    for i in range(5):
+        save(tmp_path / "in" / f"{i}.png", np.roll(DARK, i))
+
+    def results(name):
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    run(Identity(), tmp_path / "in", out=tmp_path / "whole", add_noise=0.2)
+    run(Identity(), tmp_path / "in", out=tmp_path / "parts", add_noise=0.2, share=(1, 2))
+    assert sorted(results("parts")) == ["1.png", "3.png"]
+    run(Identity(), tmp_path / "in", out=tmp_path / "parts", add_noise=0.2, share=(0, 2), skip_existing=True)
+    assert results("parts") == results("whole") and len(set(results("whole").values())) == 5
+
+
 @pytest.mark.slow
 def test_bright_pictures_are_inverted_when_asked(tmp_path, capsys):
     dark, bright = save(tmp_path / "dark.png", DARK), save(tmp_path / "bright.png", 255 - DARK)
