@@ -1,7 +1,6 @@
 """A folder, as it lies, to pictures in memory: picture files, arrays (.npy, .npz) and IDX files, of any sizes."""
 
 import dataclasses
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,10 +88,17 @@ def _read(file: Path, name: str) -> list[tuple[str, Stored]]:
 
 def _arrays_of(file: Path, name: str) -> dict[str, np.ndarray]:
     try:
-        loaded = np.load(file, allow_pickle=False)
-        return {name: loaded} if isinstance(loaded, np.ndarray) else {f"{name}:{key}": loaded[key] for key in loaded}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file} cannot be read as an array: {str(error).splitlines()[0]}") from None
+        with file.open("rb") as opened:
+            loaded = np.load(opened, allow_pickle=False)
+            one = isinstance(loaded, np.ndarray)
+            arrays = {name: loaded} if one else {f"{name}:{key}": loaded[key] for key in loaded}
+    except Exception as error:  # a damaged file makes NumPy and zipfile fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{file} cannot be read as an array: {reason[:200]}") from None
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{file} cannot be read as an array: {key} is none")
+    return arrays
 
 
 def _pages_of(file: Path, name: str) -> list[tuple[str, Stored]]:

@@ -229,7 +229,7 @@ def is_own(dataset: str) -> bool:
         return False
     if dataset == photographs.NAME:
         return True
-    if not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, ".")):
+    if not dataset or (not Path(dataset).exists() and not any(mark in dataset for mark in ("/", os.sep, "."))):
         raise InputError(f"dataset {dataset!r} is not known; {nearest(dataset, (*DATASETS, photographs.NAME))}")
     return True
 

@@ -61,9 +61,12 @@ class Patches:
         """
         sizes = np.array([picture.shape for picture in clean], np.int64)
         starts = np.concatenate([[0], sizes.prod(axis=1).cumsum()])
-        counts = coverage * np.array([patch_count(picture, patch) for picture in clean])
-        if max(starts[-1], counts.sum()) >= 2**31:
+        counts = np.array([patch_count(picture, patch) for picture in clean])
+        if starts[-1] >= 2**31:
             raise InputError(f"the pictures have {starts[-1]} values; at most 2147483647 can be trained, take fewer")
+        if (examples := coverage * int(counts.sum())) >= 2**31:
+            raise InputError(f"coverage {coverage} makes {examples} patches; take one that makes at most 2147483647")
+        counts *= coverage
         first = counts.cumsum() - counts
         layout = np.stack([starts[:-1], sizes[:, 0], sizes[:, 1], first], axis=1).astype(np.int32)
         picture = np.repeat(np.arange(len(clean), dtype=np.int32), counts)
