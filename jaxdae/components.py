@@ -49,8 +49,9 @@ class Setting(NamedTuple):
         if self.type not in (int, float):
             return value
         kind = numbers.Integral if self.type is int else numbers.Real  # NumPy's scalars too
-        inside = isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
-        if not (inside and self.low <= value < self.below) or (self.above and value == self.low):
+        typed = isinstance(value, kind) and not isinstance(value, bool)
+        # No number that is not finite lies between; math.isfinite would fail for an integer of 400 digits.
+        if not (typed and self.low <= value < self.below) or (self.above and value == self.low):
             what = f"{'an integer' if self.type is int else 'a number'} {'above' if self.above else 'of at least'}"
             most = f" and below {self.below:g}" if math.isfinite(self.below) else ""
             raise InputError(f"{words} {value!r} is not allowed: give {what} {self.low:g}{most}")

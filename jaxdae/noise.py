@@ -177,6 +177,8 @@ def noisy_examples(
         the images, is not allowed.
     """
     noise = check_noise(noise)
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed} is not an integer from 0 to 4294967295")
     if not beyond:
         require_unit_range(images)
     with rng.pinned():
@@ -207,7 +209,7 @@ def level_range(level: Any) -> Level:
         ends = level.split(":", 1) if isinstance(level, str) else [level] if isinstance(level, numbers.Real) else level
         low, high = [float(end) for end in ends] * (2 // len(ends))
         return low, high
-    except (TypeError, ValueError, ZeroDivisionError):
+    except (TypeError, ValueError, ArithmeticError):
         raise InputError(f"noise level {level!r} is neither a number (0.5) nor a range (0:1)") from None
 
 

@@ -90,7 +90,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _fail(error: Any, status: int = 2) -> int:
-    print(f"jaxdae: {error}", file=sys.stderr)
+    line = "\\n".join(str(error).splitlines())  # a file's name may have a line break
+    print(f"jaxdae: {line}", file=sys.stderr)
     return status
 
 

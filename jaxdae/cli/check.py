@@ -13,6 +13,8 @@ DESCRIPTION = """Compare what this machine computes with plain NumPy in float64.
 Draws, noise, metrics, optimizers, and the gradients and images of every family of networks. Exit status 1 if a
 difference is larger than rounding explains."""
 
+MOST_IMAGES = 1_000_000
+"""They take 3 GB."""
 LIBRARIES = ("jaxdae", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -22,8 +24,8 @@ def run(words: Sequence[str]) -> int:
     help = "how many are made noisy, denoised and scored (default: 10000)"
     parser.add_argument("--images", type=int, default=10_000, metavar="N", help=help)
     arguments = parser.parse(words)
-    if arguments.images < 1:
-        raise InputError(f"images {arguments.images} is not allowed: give an integer of at least 1")
+    if not 1 <= arguments.images <= MOST_IMAGES:
+        raise InputError(f"images {arguments.images} is not allowed: give an integer from 1 to {MOST_IMAGES}")
     import jax
 
     from jaxdae.verification import canaries, run_checks

@@ -10,7 +10,7 @@ from jaxdae.exchange.keras import read_keras
 from jaxdae.exchange.keras_family import FAMILIES
 from jaxdae.exchange.saved import FILES, save_denoiser
 from jaxdae.models import STORED, count_parameters
-from jaxdae.noise import Noise, level_range
+from jaxdae.noise import Noise, check_noise
 
 DESCRIPTION = """Import a denoiser from Keras 2 or 3: .keras archives, HDF5 files with the model or with its weights.
 
@@ -34,8 +34,9 @@ def run(words: Sequence[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace a denoiser that is in the folder")
     arguments = parser.parse(words)
     noise = None
-    if arguments.corruption or arguments.level:
-        noise = Noise(arguments.corruption or "gaussian", level_range(arguments.level or 0.5))
+    told = {name: value for name in ("corruption", "level") if (value := getattr(arguments, name)) is not None}
+    if told:
+        noise = check_noise(Noise(**told))
     made = read_keras(arguments.file, noise=noise, model=arguments.model)
     denoiser = made.denoiser
     path = save_denoiser(denoiser, arguments.out, card=made.card, overwrite=arguments.overwrite)

@@ -182,15 +182,24 @@ def print_lines(lines: Generator[str, None, Result]) -> Result:
 def add_noise_scale(group: Any) -> None:
     """The scale on which noise levels are typed."""
     help = "what white is on the scale of the noise levels given: 255 for 8-bit images (default: 1)"
-    group.add_argument("--noise-scale", type=float, default=1.0, metavar="X", help=help)
+    group.add_argument("--noise-scale", type=_scale, default=1.0, metavar="X", help=help)
+
+
+def _scale(word: str) -> float:
+    """A scale, checked even where no level is typed on it."""
+    try:
+        scale = float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number") from None
+    if not 0 < scale < math.inf:
+        raise argparse.ArgumentTypeError(f"noise scale {word} is not allowed: give the value of white, such as 255")
+    return scale
 
 
 def on_unit_scale(levels: Sequence[Any], scale: float, corruptions: Sequence[str]) -> list[Any]:
     """Noise levels that were typed on a scale, on [0, 1]; InputError where a level is not a brightness."""
     if scale == 1:
         return list(levels)
-    if not 0 < scale < math.inf:
-        raise InputError(f"noise scale {scale:g} is not allowed: give the value of white, such as 255")
     for name in corruptions:
         if name in CORRUPTIONS and not CORRUPTIONS[name].scaled:
             raise InputError(f"a level of {name} ({CORRUPTIONS[name].unit}) has no scale; leave --noise-scale out")

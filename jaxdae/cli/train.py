@@ -33,7 +33,7 @@ def run(words: Sequence[str]) -> int:
         base = base.replace(noise=base.noise.replace(level=0.0, clip=clip))  # type: ignore[attr-defined]
     members = options.members_of(arguments, base)
     loop = {"epochs": preset.epochs, "batch_size": preset.batch_size} | options.loop_values(arguments)
-    dataset = arguments.dataset or preset.dataset
+    dataset = preset.dataset if arguments.dataset is None else arguments.dataset
     out = arguments.out or Path("runs") / Path(dataset).resolve().name
     writers.check_writers(arguments.log, arguments.log_pictures)
     distributed.by_first(lambda: runs.folder.require_room(out, arguments.overwrite))  # before pictures are read
