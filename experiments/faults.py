@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import _bad_files as bad_files
 import _bad_input as bad_input
 import _faults_of_files as files
 import _faults_of_jobs as jobs
@@ -27,6 +28,7 @@ import pandas as pd
 from _faults_of_processes import Bench, Tried
 
 import jaxdae
+from jaxdae import cli
 
 COLUMNS = ["part", "fault", "tries", "survived", "lost", "said"]
 SOAK = "soak.csv"
@@ -75,8 +77,12 @@ def _both(*tries: Iterator[Tried]) -> Iterator[Tried]:
 
 
 def _refused(tried: Bench) -> Iterator[Tried]:
-    for case in bad_input.run_cases(tried.new("input")):
-        yield Tried("bad input to " + case.verb, case.ok, case.said if case.ok else f"{case.name}: {case.why}")
+    home = tried.new("input")
+    bad_files.make_files(home)
+    for row in bad_input.run_cases(home):
+        verb = row.case.words[0]
+        text = row.said if row.ok else f"{row.case.name}: {row.why}; {row.said}"
+        yield Tried(f"bad input to {verb if verb in cli.VERBS else 'the command'}", row.ok, text)
 
 
 def _soaked(tried: Bench, out: Path) -> Iterator[Tried]:
