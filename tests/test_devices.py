@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -32,6 +33,27 @@ def test_compiled_programs_are_kept_apart_for_each_machine(environment, monkeypa
         folders.append(environment["JAX_COMPILATION_CACHE_DIR"])
     assert folders[0] != folders[1] and all("jaxdae" in folder for folder in folders)
     assert environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "0"
+
+
+def test_programs_that_were_left_half_written_are_removed(environment, monkeypatch, tmp_path):
+    monkeypatch.setattr(devices.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    home = tmp_path / "jaxdae" / devices.platform.node()
+
+    def start():
+        environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+        devices.keep_compiled_programs()
+        return sorted(path.name for path in home.glob("*-cache"))
+
+    assert start() == []
+    whole = zlib.compress(bytes(range(256)) * 99)
+    for name, content in {"a": whole, "b": whole[:-9], "c": b"", "d": b"(\xb5/\xfd packed otherwise"}.items():
+        (home / f"{name}-cache").write_bytes(content)
+    assert start() == ["a-cache", "d-cache"]
+    (home / "e-cache").write_bytes(whole[:50])
+    assert start() == ["a-cache", "d-cache"]
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "mine")
+    devices.keep_compiled_programs()
+    assert not (tmp_path / "mine").exists()
 
 
 def test_settings_of_the_user_stay(environment):

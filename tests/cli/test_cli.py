@@ -1,6 +1,7 @@
 """The calls of the README, end to end on a few small digits with a small network."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from tiny import DATA, assert_same_denoiser, pixels
 from jaxdae import cli, runs, training
 from jaxdae.cli import options, report
 from jaxdae.data import ImageData, own
+from jaxdae.errors import CannotWrite
 from jaxdae.exchange import load_card, load_denoiser
 from jaxdae.runs import folder
 
@@ -287,6 +289,22 @@ def test_a_memory_that_is_too_small_is_said_in_a_sentence(capsys, tmp_path, monk
     monkeypatch.setattr(training, "initial_states", initial_states)
     refused(capsys, "the memory is too small for this (", "train", "--width", "2", "--out", tmp_path / "run", *SMALL)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (CannotWrite("the disk is full"), 1),
+        (OSError(errno.ENOSPC, "No space left on device", "a.png"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "a.png"), 2),
+    ],
+)
+def test_what_is_no_fault_of_the_command_line_ends_with_status_1(capsys, monkeypatch, error, status):
+    def initial_states(*args):
+        raise error
+
+    monkeypatch.setattr(training, "initial_states", initial_states)
+    assert run(capsys, "train", "--out", "/nowhere/at/all", *SMALL)[::2] == (status, f"jaxdae: {error}\n")
 
 
 def test_a_defect_is_not_hidden(monkeypatch):

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_refused_with_its_checkpoint_and_the_reason(copied, tm
     assert refused.keys() >= {(damage, file) for damage in DAMAGES for file in needed}
 
 
-@pytest.mark.parametrize("item", ["best", "state"])
+@pytest.mark.parametrize("item", checkpoints.ITEMS)
 def test_of_damaged_checkpoints_the_newest_whole_one_is_restored_and_they_are_removed(copied, caplog, item):
     [damaged] = (copied / "12" / item / "d").iterdir()
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")

@@ -1,8 +1,13 @@
 """Files are written whole or not at all."""
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 
-from jaxdae.runs.files import atomic, atomic_files, write_text
+from jaxdae.runs.files import atomic, atomic_files, remove_temporary, write_text
 
 
 def test_a_file_appears_whole_in_a_new_folder(tmp_path):
@@ -22,6 +27,21 @@ def test_a_failed_write_changes_nothing(tmp_path, error):
             temporary.write_text("half")
             raise error
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"notes.txt": "old"}
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = f".{killed.pid}-a.png"
+    for name in (left, f".{os.getpid()}-a.png", f".{os.getppid()}-b.png", ".lock", "a.png", ".hidden-1"):
+        (tmp_path / name).touch()
+    remove_temporary(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".{os.getppid()}-b.png", ".hidden-1", ".lock", "a.png"]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    with pytest.raises(OSError, match=r"No space.*notes.txt"), atomic(tmp_path / "notes.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("name", ["image.png", "params.npz", "metrics.jsonl", "plain", "two.parts.tif"])

@@ -348,6 +348,29 @@ def test_what_cannot_be_resumed_is_refused_and_changes_nothing(tmp_path, undistu
 
 
 @pytest.mark.slow
+def test_a_log_that_was_changed_is_refused_and_one_that_is_gone_is_said(tmp_path, caplog, undisturbed):
+    shutil.copytree(undisturbed.path, tmp_path / "run")
+    lines = folder.read_history(tmp_path / "run")
+    folder.write_history(tmp_path / "run", [lines[0] | {"val_psnr": 1.0}, *lines[1:]])
+    for read in (lambda path: runs.resume(path, DATA), runs.load_run):
+        refused("metrics.jsonl is damaged", read, tmp_path / "run")
+    (tmp_path / "run" / folder.METRICS).unlink()
+    run = runs.resume(tmp_path / "run", DATA, epochs=4)
+    assert "metrics.jsonl is gone" in caplog.text and [line["epoch"] for line in run.history] == [4] * 8
+    assert runs.load_run(tmp_path / "run").history == run.history
+
+
+@pytest.mark.slow
+def test_members_that_do_not_divide_over_the_devices_are_refused(tmp_path):
+    three = jaxdae.grid(MIXED[0], {"seed": [0, 1, 2]})
+    sentence = "3 members of one structure cannot be divided evenly over 2 devices"
+    refused(sentence, train, three, divide="members", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = train(PAIR, divide="members", epochs=1, out=tmp_path / "run")
+    assert run.loop.divide == "members" and len(runs.resume(tmp_path / "run", DATA, epochs=2).history) == 4
+
+
+@pytest.mark.slow
 def test_overwrite_replaces_a_run(tmp_path, undisturbed):
     shutil.copytree(undisturbed.path, tmp_path / "run")
     run = train(PAIR, out=tmp_path / "run", overwrite=True, epochs=1, keep=1)

@@ -10,7 +10,7 @@ from tiny import DATA, LOOP, MEMBER
 
 import jaxdae
 from jaxdae import runs
-from jaxdae.errors import InputError
+from jaxdae.errors import CannotWrite, InputError
 from jaxdae.runs import checkpoints, folder, writers
 
 MEMBERS = jaxdae.grid(MEMBER, {"seed": [0, 1]})
@@ -93,7 +93,7 @@ def test_a_log_on_the_disk_that_fails_ends_the_training(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(folder, "append_history", fail)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(CannotWrite, match="no space left"):
         train(tmp_path / "run", Recorder)
     assert Recorder.made[0].closed == 1
 
