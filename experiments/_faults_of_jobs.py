@@ -117,7 +117,7 @@ def soak(tried: Bench, epochs: int) -> tuple[Tried, pd.DataFrame]:
             epoch = len(folder.read_history(out))
             if epoch and epoch % 10 == 0:
                 rows[epoch] = {"epoch": epoch, **_holds(process.pid), "files": sum(f.is_file() for f in out.rglob("*"))}
-        except (OSError, jaxdae.InputError):
+        except (OSError, KeyError, jaxdae.InputError):  # not yet there, or just ended
             pass
         time.sleep(0.05)
     *_, status = end(process)

@@ -65,8 +65,11 @@ def main(argv: Sequence[str]) -> int:
         return 0
     except CannotWrite as error:
         return _fail(error, status=1)
-    except (InputError, OSError) as error:
-        return _fail(error, status=1 if getattr(error, "errno", None) in _NO_ROOM else 2)
+    except InputError as error:
+        return _fail(error)
+    except OSError as error:
+        reason = f"{error.filename} cannot be used: {error.strerror}" if error.filename and error.strerror else error
+        return _fail(reason, status=1 if error.errno in _NO_ROOM else 2)
     except (RuntimeError, MemoryError) as error:
         if _is_of_a_lost_process(error):
             _fail(f"another process ended ({_reason(error)}); resume the run, in all processes, with `jaxdae resume`")
@@ -90,7 +93,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _fail(error: Any, status: int = 2) -> int:
-    line = "\\n".join(str(error).splitlines())  # a file's name may have a line break
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))  # as a file's name may have
     print(f"jaxdae: {line}", file=sys.stderr)
     return status
 

@@ -26,7 +26,7 @@ def parse_idx_images(path: Path, content: bytes) -> UInt8[np.ndarray, "example h
     shape = tuple(int(n) for n in header[1:])
     if header[0] == LABELS:
         raise InputError(f"{path} is an IDX file of labels, in one dimension; give the one of images")
-    if header[0] != IMAGES or len(content) != 16 + math.prod(shape):
+    if header[0] != IMAGES or min(shape) < 0 or len(content) != 16 + math.prod(shape):
         raise InputError(
             f"{path} is not an IDX file of images: expected magic number 2051 and 16 bytes more than its pixels, "
             f"got {header[0]} and {len(content)} bytes for {shape} pixels"

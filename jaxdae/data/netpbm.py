@@ -20,6 +20,8 @@ def read(path: Path, max_pixels: int) -> Picture:
         require_pixels(path, file.width * file.height, max_pixels)
         if not file.width * file.height:
             raise ValueError("it holds no pixel")
+        if not 0 < file.maxval < 2**16:
+            raise ValueError(f"its largest value is {file.maxval}, not 1 to 65535")
         values = file.asarray()
         magic, most = file.magicnumber, file.maxval
         comments = ("its comments cannot be kept",) if "#" in file.header else ()

@@ -292,19 +292,23 @@ def test_a_memory_that_is_too_small_is_said_in_a_sentence(capsys, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
+    ("error", "status", "sentence"),
     [
-        (CannotWrite("the disk is full"), 1),
-        (OSError(errno.ENOSPC, "No space left on device", "a.png"), 1),
-        (PermissionError(errno.EACCES, "Permission denied", "a.png"), 2),
+        (CannotWrite("the disk is full"), 1, "the disk is full"),
+        (OSError(errno.ENOSPC, "No space left", "a.png"), 1, "a.png cannot be used: No space left"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a\n.png"),
+            2,
+            "a\\n.png cannot be used: Permission denied",
+        ),
     ],
 )
-def test_what_is_no_fault_of_the_command_line_ends_with_status_1(capsys, monkeypatch, error, status):
+def test_what_is_no_fault_of_the_command_line_ends_with_status_1(capsys, monkeypatch, error, status, sentence):
     def initial_states(*args):
         raise error
 
     monkeypatch.setattr(training, "initial_states", initial_states)
-    assert run(capsys, "train", "--out", "/nowhere/at/all", *SMALL)[::2] == (status, f"jaxdae: {error}\n")
+    assert run(capsys, "train", "--out", "/nowhere/at/all", *SMALL)[::2] == (status, f"jaxdae: {sentence}\n")
 
 
 def test_a_defect_is_not_hidden(monkeypatch):
