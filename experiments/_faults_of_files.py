@@ -1,6 +1,7 @@
 """Faults on the disk and in the numbers: rotten files; losses, gradients and parameters that are not finite."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,30 @@ def rotten_files(tried: Bench, tries: int) -> Iterator[Tried]:
                     ok, text = True, str(error)
                 yield Tried(f"{what} {name}", ok, text.replace(str(copy), "FOLDER"))
                 shutil.rmtree(copy)
+
+
+def rotten_data(tried: Bench, tries: int, manual_dir: Path | None) -> Iterator[Tried]:
+    """MNIST's files as a user keeps them, damaged; without them, nothing is tried."""
+    home = Path(manual_dir or os.environ.get("JAXDAE_MANUAL_DIR", "")) / "mnist"
+    images = "t10k-images-idx3-ubyte.gz"
+    if not (home / images).exists():
+        print("a cached data set is not tried: name the folder with MNIST's files (--manual-dir)")
+        return
+    draw, expected = np.random.default_rng(tried.seed), jaxdae.load("mnist", manual_dir=home.parent).sha256
+    for name in list(DAMAGES)[:3]:  # one that is gone is downloaded again
+        for _ in range(tries):
+            copy = tried.new("rotten") / "mnist"
+            copy.mkdir()
+            for file in home.glob("*-images-idx3-ubyte.gz"):
+                shutil.copyfile(file, copy / file.name)
+            _damage(copy / images, name, draw)
+            try:
+                ok = jaxdae.load("mnist", manual_dir=copy.parent).sha256 == expected
+                text = "read as it was" if ok else "read as other images"
+            except jaxdae.InputError as error:
+                ok, text = True, str(error)
+            yield Tried(f"a cached data set {name}", ok, text.replace(str(copy), "FOLDER"))
+            shutil.rmtree(copy.parent)
 
 
 @struct.dataclass

@@ -60,7 +60,9 @@ def _parts(options: Options, tried: Bench) -> dict[str, Callable[[], Iterator[Tr
             processes.signalled(tried, some, options.seconds), processes.signalled_twice(tried, few)
         ),
         "rotten": lambda: _both(
-            files.rotten_checkpoints(tried, options.tries), files.rotten_files(tried, options.tries)
+            files.rotten_checkpoints(tried, options.tries),
+            files.rotten_files(tried, options.tries),
+            files.rotten_data(tried, few, options.manual_dir),
         ),
         "room": lambda: processes.without_room(tried, few),
         "two": lambda: processes.two_at_once(tried, few),
@@ -95,7 +97,7 @@ def _soaked(tried: Bench, out: Path) -> Iterator[Tried]:
 def experiment(options: Options) -> None:
     """Tries every fault; says at once what was lost."""
     jax.config.update("jax_num_cpu_devices", 1)  # as in the subject's processes
-    rows, seconds = _kept(options), {}
+    rows, seconds = _kept(options)
     with processes.bench(options.seed) as tried:
         parts = _parts(options, tried)
         if unknown := [name for name in options.parts if name not in parts]:
@@ -107,15 +109,19 @@ def experiment(options: Options) -> None:
                 print(f"{part}: {one.fault}: {'survived' if one.survived else 'LOST'}  {one.said[:150]}", flush=True)
             seconds[part] = round(time.monotonic() - since)
             rows = [row for row in rows if row["part"] != part] + _summary(part, found)
+        rows.sort(key=lambda row: list(parts).index(row["part"]))
     options.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(options.out / tables.TABLE, index=False)
     took = ", ".join(f"{part} {s} s" for part, s in seconds.items())
-    report.write_about(options.out, report.provenance(took, f"{options.seed} (of the random moments)"))
+    report.write_about(options.out, report.provenance(took, f"{options.seed} (of the random moments)"), seconds=seconds)
 
 
-def _kept(options: Options) -> list[dict]:
+def _kept(options: Options) -> tuple[list[dict], dict[str, int]]:
+    """The rows and the seconds of the parts that are in the results folder."""
     table = options.out / tables.TABLE
-    return pd.read_csv(table, keep_default_na=False).to_dict("records") if table.exists() else []
+    if not table.exists():
+        return [], {}
+    return pd.read_csv(table, keep_default_na=False).to_dict("records"), report.read_about(options.out)["seconds"]
 
 
 def _summary(part: str, found: list[Tried]) -> list[dict]:
