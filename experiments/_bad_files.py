@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import gzip
 import io
 import json
@@ -43,7 +44,7 @@ PICTURES = {
     "jpeg2000.png": "is a JPEG2000 file", "cut.tif": "cannot be read", "bomb.tif": "has more than",
     "samples.tif": "cannot be read", "nan.tif": "holds values that are not finite", "complex.tif": "complex numbers",
     "types.tif": "values of several types", "zero.pgm": "it holds no pixel", "cut.pgm": "cannot be read",
-    "bomb.pgm": "has more than", "maximum.pgm": "cannot be read", "letters.ppm": "cannot be read",
+    "bomb.pgm": "has more than", "maximum.pgm": "its largest value is 70000", "letters.ppm": "cannot be read",
     "postscript.png": "is a EPS file", "folder.png": "folder.png",
 }  # fmt: skip
 ARRAYS = {
@@ -53,6 +54,7 @@ ARRAYS = {
     "nan.npy": "holds values that are not finite", "complex.npy": "values of type complex",
     "nothing.npy": "has a picture without pixels",
     "five.npy": "has an array of shape", "bad-crc.npz": "cannot be read as an array",
+    "pickle.npy": "it is neither an .npy nor an .npz file", "minus.idx": "is not an IDX file of images",
     "labels.idx": "is an IDX file of labels", "cut.idx": "is not an IDX file of images", "bomb.idx": "not an IDX file",
     "cut.idx.gz": "is not a complete gzip file", "text.idx.gz": "is not an IDX file", "zlib.idx.gz": "is damaged",
 }  # fmt: skip
@@ -62,6 +64,11 @@ RUNS = {
     "runs/changed": "it has changed since it was written", "runs/member": "did you mean autoencoder?",
     "runs/checkpoint": "is damaged",
     "runs/log": "metrics.jsonl is damaged", "runs/shorter": "metrics.jsonl is damaged",
+}  # fmt: skip
+CONFIGURATIONS = {
+    "runs/number": "dataset 7 in the configuration of a run is not allowed", "runs/patch": "patch 'x' in the config",
+    "runs/nameless": "does not say its dataset", "runs/command": "setting of a run's images 'command' is not known",
+    "runs/range": "value_range [0, 'x'] in the configuration of a run is not allowed",
 }  # fmt: skip
 SAVED = {
     "saves/text": "denoiser.json cannot be read", "saves/schema": "another version of jaxdae",
@@ -75,7 +82,7 @@ KERAS = {
     "cut.h5": "is damaged, or no file of Keras", "empty.keras": "it is no zip archive", "cut.keras": "is damaged",
     "other.keras": "it has no config.json", "bomb.keras": "would unpack to", "lambda.keras": "is code, which is not",
     "custom.keras": "is a custom object, which is not executed", "module.keras": "is a custom object, which is not",
-    "nan.keras": "hold numbers that are not finite", "list.keras": "its configuration is no JSON object",
+    "nan.keras": "hold numbers that are not finite", "list.keras": "list.keras is damaged",
     "deep.keras": "is damaged", "text.keras": "it is no zip archive", "link.keras": "not stored in the file",
 }  # fmt: skip
 READERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
@@ -84,6 +91,7 @@ READERS: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
     "arrays": (ARRAYS, ("train --dataset {} --out new --strict",)),
     "runs": (RUNS, ("resume {} --no-progress", "evaluate {}", "plot {}", "denoise good.png --out new --run {}",
              "export {} --to onnx --out new")),
+    "configurations": (CONFIGURATIONS, ("resume {} --no-progress", "evaluate {}", "plot {}")),
     "saved": (SAVED, ("evaluate {} --dataset digits", "denoise good.png --out new --run {}",
               "export {} --to onnx --out new",
               "plot {} --dataset digits", "resume {} --dataset digits")),
@@ -155,7 +163,7 @@ def _make_pictures() -> None:
     _write("samples.tif", _tiff({277: 65535, 256: 20_000, 257: 20_000}))
     _write("bomb.pgm", f"P5 {2**31} {2**31} 255\n")
     _write("zero.pgm", "P5 0 0 255\n")
-    _write("maximum.pgm", b"P5 4 4 70000\n" + bytes(32))
+    _write("maximum.pgm", b"P5 4 4 70000\n" + bytes(64))
     _write("letters.ppm", "P3 2 2 255\n1 2 x 4 5 6 7 8 9 10 11 12\n")
     _write("postscript.png", "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) file\n")
     Image.new("CMYK", (9, 9)).save("cmyk.jpg")
@@ -209,6 +217,7 @@ def _make_arrays() -> None:
     images = struct.pack(">IIII", 2051, 2, 16, 16) + GREY.tobytes() * 2
     _write("labels.idx", struct.pack(">II", 2049, 2) + bytes(2))
     _write("cut.idx", images[:-9])
+    _write("minus.idx", struct.pack(">IiiI", 2051, -1, -4, 4) + bytes(16))
     _write("bomb.idx", struct.pack(">IIII", 2051, MOST, MOST, MOST))
     _write("cut.idx.gz", gzip.compress(images)[:-9])
     _write("text.idx.gz", "text")
@@ -248,6 +257,12 @@ def _fields(**changes: Any) -> Callable[[bytes], str]:
     return change
 
 
+def _other(changes: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields with changes, less a dataset that is none."""
+    changed = fields | changes
+    return {name: value for name, value in changed.items() if (name, value) != ("dataset", None)}
+
+
 def _make_runs() -> None:
     shutil.copytree("run", "bare", ignore=lambda *_: ["checkpoints", "figures"])
     old = {"dataset": "digits", "noise_levels": [0.5], "width": 32}
@@ -260,6 +275,10 @@ def _make_runs() -> None:
     _copied("runs/member", "bare", "config.json", _fields(members=lambda _: misspelt))
     _copied("runs/log", "run", "metrics.jsonl", lambda x: b"{\n" + x)
     _copied("runs/shorter", "run", "metrics.jsonl", lambda x: x.replace(b"0.", b"1."))
+    for name, source in (("number", {"dataset": 7}), ("patch", {"patch": "x"}), ("nameless", {"dataset": None}),
+                         ("command", {"command": "rm"}), ("range", {"patch": 8, "value_range": [0, "x"]})):  # fmt: skip
+        _copied(f"runs/{name}", "bare", "config.json", _fields(source=functools.partial(_other, source)))
+        Path(f"runs/{name}/checkpoints").symlink_to(Path("run/checkpoints").resolve())
     shutil.move("bare", "runs/no-checkpoint")
     shutil.copytree("run", "runs/checkpoint")
     for file in Path("runs/checkpoint/checkpoints").glob("*/*/d/*"):

@@ -174,7 +174,7 @@ RANGES: dict[str, dict[str, str]] = {
     "--layer": {"encodr_0": "layer 'encodr_0' is not known"}, "--to": {"onx": "did you mean onnx?"},
     "--manual-dir": {"gone": "the manual folder gone does not exist"},
     "--data-dir": {"downloads": "delete this download"},
-    "--dataset": {"mnits": "dataset 'mnits' is not known; did you mean mnist", "": "dataset '' is not known"},
+    "--dataset": {"mnits": "dataset 'mnits' is not known; did you mean mnist"},
 }  # fmt: skip
 """Bad values of options beside those that their type refuses, and what is said of them."""
 OUT = {
@@ -184,7 +184,8 @@ OUT = {
     "export": {"good.png": "good.png is a file and none", "a.onnx": "is a file's name of the format onnx",
                "saved": "exists; choose another --out", "good.png/x": "good.png"},
     "import": {"saved": "exists; choose another folder", "good.png": "good.png", "good.png/x": "good.png"},
-    "noisy-set": {"new.png": "must end in .npz", "good.png/x.npz": "good.png", "folder.npz": "folder.npz"},
+    "noisy-set": {"new.png": "must end in .npz", "good.png/x.npz": "good.png cannot be used: File exists",
+                  "folder.npz": "folder.npz"},
 }  # fmt: skip
 WITH = {
     "--patch": "--dataset pictures", "--coverage": "--dataset pictures", "--held-out": "--dataset pictures",
@@ -210,6 +211,9 @@ def option_cases() -> list[Case]:
                 cases.append(Case(f"{verb} {flag} {value[:20]}", words, said))
             if action.nargs not in (0, "*"):
                 cases.append(Case(f"{verb} {flag} without a value", (*_usual(verb, flag), flag), "expected"))
+            if action.nargs != 0:
+                empty = f"an empty word after {flag!r} is not allowed"
+                cases.append(Case(f"{verb} {flag} of an empty word", (*_usual(verb, flag), flag, ""), empty))
     return cases
 
 
@@ -306,13 +310,15 @@ TYPED = {
     "denoise good.png --out new --skip-existing --overwrite": "exclude each other",
     "denoise good.png --out new --run run --noise-level auto": "takes no noise level",
     "denoise good.png --out new --run run --noise-level 0.5": "takes no noise level; leave",
-    "denoise good.png --out good.png/x": "good.png", "denoise good.png --out new --reference nothing": "needs a clean",
+    "denoise good.png --out good.png/x": "--out good.png/x lies below good.png, which is a file",
+    "denoise good.png --out new --reference nothing": "needs a clean",
     "denoise good.png --out new --reference pictures/a.png": "has other pages, sizes or channels",
     "denoise a\nb.png --out new": "a\\nb.png does not exist", f"denoise {'a' * 300}.png --out new": "too long",
     "denoise pictures/a.png/b.png --out new": "does not exist",
     "import good.keras --out new --models dncnn": "leave --models out", "import gone.h5 --out new": "does not exist",
     "import good.keras --out new --corruption masking --noise-level 2": "masking takes 0 to 1",
-    "import good.keras --out new --noise-level ": LEVEL, "import good.keras --out new --corruption ": "'' is not known",
+    "evaluate ": "an empty word after 'jaxdae evaluate'", "train --dataset=": "an empty word after '--dataset='",
+    "evaluate gone\x1b[2J": r"gone\x1b[2J is no run folder", "plot run --noise-level nan": "noise level nan is out of",
     "import good.png --out new": "good.png is no file of Keras", "import saved --out new": "saved is a folder",
     "export digits --to onnx keras --out a.onnx": "give a folder", "export gone --to onnx --out new": "gone is no",
     "export photos --to keras --out new": "take onnx", "export digits --to safetensors --out a.safetensors": "several",

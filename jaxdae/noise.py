@@ -216,4 +216,4 @@ def level_range(level: Any) -> Level:
 def format_level(level: Level) -> str:
     """A level as it is typed: 0.5, or 0:1 for a range."""
     low, high = level
-    return f"{low:g}" if low == high else f"{low:g}:{high:g}"
+    return f"{low:g}" if str(low) == str(high) else f"{low:g}:{high:g}"  # NaN is not equal to itself

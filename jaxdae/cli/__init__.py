@@ -93,7 +93,8 @@ def _reason(error: BaseException) -> str:
 
 
 def _fail(error: Any, status: int = 2) -> int:
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))  # as a file's name may have
+    # A name, of a file or inside one, may have line breaks, and codes that steer the terminal.
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
     print(f"jaxdae: {line}", file=sys.stderr)
     return status
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -58,6 +59,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parses all arguments; an unknown one is named with the nearest known."""
+        for position, word in enumerate(arguments):
+            if re.fullmatch("(--[^=]*=)?", word):  # which would stand for the default, or for this folder
+                before = word or [self.prog, *arguments][position]
+                raise InputError(f"an empty word after {before!r} is not allowed; is a variable of the shell not set?")
         parsed, unknown = self.parse_known_args(arguments)
         for word in unknown:
             if word.startswith("--"):

@@ -89,6 +89,10 @@ def _read(file: Path, name: str) -> list[tuple[str, Stored]]:
 def _arrays_of(file: Path, name: str) -> dict[str, np.ndarray]:
     try:
         with file.open("rb") as opened:
+            start = opened.read(6)
+            if not start.startswith((b"\x93NUMPY", b"PK")):  # NumPy would advise to load it unsafely
+                raise ValueError("it is neither an .npy nor an .npz file" if start else "it is empty")
+            opened.seek(0)
             loaded = np.load(opened, allow_pickle=False)
             one = isinstance(loaded, np.ndarray)
             arrays = {name: loaded} if one else {f"{name}:{key}": loaded[key] for key in loaded}

@@ -29,6 +29,14 @@ from jaxdae.data.source import EIGHT_BIT, InMemory, Source, ValueRange
 from jaxdae.errors import InputError, nearest, require_name
 
 PATCH = 64
+_NONE = type(None)
+SETTINGS: dict[str, tuple[type, ...]] = {
+    "dataset": (str, _NONE), "target": (str, _NONE), "noisy_target": (bool,), "patch": (int,), "colour": (str, _NONE),
+    "augment": (bool,), "held_out": (int, float), "coverage": (int,), "value_range": (int, float, _NONE),
+}  # fmt: skip
+"""The arguments of `read_own` in the configuration of a run, and their types."""
+COMPUTED = ("sha256", "image", "value_type", "shared_range")
+"""What is beside them in it."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -209,17 +217,34 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
 
     A named one is looked for as `load` does.
     """
+    _require_settings(source)
     if source["dataset"] is None:
         raise InputError("this run was trained on images given from Python; use it from there, with data=")
     if "patch" not in source:
         return load(source["dataset"], manual_dir=manual_dir, data_dir=data_dir)
-    computed = ("sha256", "image", "value_type", "shared_range")
-    return read_own(**{name: value for name, value in source.items() if name not in computed})
+    return read_own(**{name: value for name, value in source.items() if name not in COMPUTED})
+
+
+def _require_settings(source: dict[str, Any]) -> None:
+    """InputError unless the entry in a configuration, which anyone can write, has the arguments of `read_own`."""
+    for name in ("dataset", *source):
+        require_name("setting of a run's images", name, (*SETTINGS, *COMPUTED))
+        if name not in source:
+            raise InputError(f"the configuration of a run does not say its {name}; bring it back from a copy")
+        value = source[name]
+        values = [value]
+        if name == "value_range" and value is not None:
+            values = value if isinstance(value, list) and len(value) == 2 else [()]
+        if name not in COMPUTED and not all(type(x) in SETTINGS[name] for x in values):
+            raise InputError(
+                f"{name} {value!r} in the configuration of a run is not allowed; bring it back from a copy"
+            )
 
 
 def is_here(source: dict[str, Any]) -> bool:
     """Whether the pictures of a run, by its entry in the configuration, are still where they were."""
-    paths = [source["dataset"], source["target"]]
+    _require_settings(source)
+    paths = [source["dataset"], source.get("target")]
     return all(path in (None, NEXT, photographs.NAME) or Path(path).exists() for path in paths)
 
 

@@ -42,8 +42,9 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False, compare: 
 
     InputError if an input does not exist or is no picture, a folder has none, or a result would replace a file.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; choose a folder")
+    if files := [path for path in (out, *out.parents) if path.exists() and not path.is_dir()]:
+        below = "" if files[0] == out else f" lies below {files[0]}, which"
+        raise InputError(f"--out {out}{below} is a file; choose a folder")
     targets: dict[Path, Path] = {}
     for given in inputs:
         if given.is_dir():

@@ -68,8 +68,9 @@ def open_keras(path: Path) -> Iterator[KerasFile]:
     try:
         with contextlib.ExitStack() as stack:
             yield _opened(path, stack)
-    except InputError:
-        raise
+    except InputError as error:
+        named = str(path) in str(error)
+        raise error if named else InputError(f"{path} is damaged, or no file of Keras ({error})") from None
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
     except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError,
@@ -118,10 +119,10 @@ def _opened_archive(path: Path, stack: contextlib.ExitStack) -> KerasFile:
 
 def _json(text: str) -> dict[str, Any]:
     if len(text) > MAX_CONFIG:
-        raise InputError("its configuration is too large to be one")
+        raise ValueError("its configuration is too large to be one")
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise InputError("its configuration is no JSON object")
+        raise ValueError("its configuration is no JSON object")
     return found
 
 
