@@ -167,7 +167,7 @@ RANGES: dict[str, dict[str, str]] = {
     "--noise-level": {"nan": "noise level", "x": "'x'", "-1": "noise level"},
     "--range": {"x 1": "invalid float value: 'x'", "1 0": "--range 1 0 is not allowed", "nan 1": "--range nan 1",
                 "0 inf": "--range 0 inf is not allowed", "0": "expected 2 arguments"},
-    "--processes": {"0": "process id 0 is not one of 0 processes"}, "--process-id": {"-1": "process id -1 is not one"},
+    "--processes": {"0": "0 processes are not allowed"}, "--process-id": {"-1": "process id -1 is not one"},
     "--coordinator": {"nowhere": "coordinator 'nowhere' has no port"},
     "--out": {}, "--run": {"gone": "gone is no run folder"}, "--reference": {"gone": "--reference gone does not exist"},
     "--target": {"gone": "--target is for pictures of your own"}, "--colour": {"grye": "did you mean grey?"},

@@ -40,10 +40,14 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
     given = coordinator, processes, process_id
     if any(x is None for x in given) and given != (None, None, None):
         raise InputError("--coordinator, --processes and --process-id go together; give all of them, or none")
+    if processes is not None and processes < 1:
+        raise InputError(f"{processes} processes are not allowed; give an integer of at least 1")
     if processes is not None and process_id is not None and not 0 <= process_id < processes:
         raise InputError(f"process id {process_id} is not one of {processes} processes; give 0 to {processes - 1}")
-    if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
-        raise InputError(f"coordinator {coordinator!r} has no port; give HOST:PORT, such as 10.0.0.1:12355")
+    if coordinator is not None:
+        port = coordinator.rpartition(":")[2]
+        if not port.isdecimal() or not 0 < int(port) < 2**16:
+            raise InputError(f"coordinator {coordinator!r} has no port; give HOST:PORT, such as 10.0.0.1:12355")
     if coordinator is not None and process_id:
         _wait_for(coordinator)
     # JAX itself would abort the process without a sentence, a little later.

@@ -108,8 +108,10 @@ def load_saved(path: Path) -> Denoiser:
         about = About(check_noise(components.make(Noise, noise)), **components.with_tuples(fields))
         wanted = jax.eval_shape(lambda: initialize(jax.random.key(0), module, about.channels))
         params = {name: x.astype(np.float32) for name, x in load_weights(content).items()}
-    except InputError:
-        raise
+    except InputError as error:
+        raise (
+            error if str(path) in str(error) else InputError(f"{path / ARCHITECTURE} cannot be read ({error})")
+        ) from None
     except (SafetensorError, OSError, TypeError, KeyError, AttributeError, ValueError, ArithmeticError, IndexError,
             AssertionError) as error:  # fmt: skip
         raise InputError(f"{path} holds no denoiser that can be read ({type(error).__name__}: {error})") from None

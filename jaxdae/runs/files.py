@@ -39,6 +39,8 @@ def atomic(path: Path) -> Iterator[Path]:
 def atomic_files(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder, whose files move into `folder` if all goes well; if not, nothing is left of them."""
     is_new = not folder.exists()
+    if not is_new and not folder.is_dir():
+        raise InputError(f"{folder} is a file; choose a folder")
     temporary = folder / f".{os.getpid()}-new"
     temporary.mkdir(parents=True)
     try:
@@ -87,7 +89,12 @@ def sealed(fields: Mapping[str, Any]) -> str:
 
 def unsealed(text: str) -> dict[str, Any]:
     """The fields of such a text, or of one without a digest, as former versions wrote; InputError if they changed."""
-    fields = json.loads(text)
+    try:
+        fields = json.loads(text)
+    except RecursionError:
+        raise InputError("it is nested too deeply") from None
+    if not isinstance(fields, dict):
+        raise InputError("it is no JSON object")
     digest = fields.pop(_DIGEST, None)
     if digest is not None and digest != _digest(fields):
         raise InputError(

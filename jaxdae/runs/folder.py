@@ -128,14 +128,17 @@ def load_config(path: Path) -> Config:
     """The configuration of a run folder, checked; InputError if there is none, or a damaged or older one."""
     try:
         fields = unsealed((path / CONFIG).read_text())
-        made_by = isinstance(fields, dict) and (fields.get("schema"), fields.get("prng"))
-        if made_by != (SCHEMA, rng.PRNG):
+        if (fields.get("schema"), fields.get("prng")) != (SCHEMA, rng.PRNG):
             raise InputError(
                 f"it was made by another version of jaxdae (schema {SCHEMA} and generator {rng.PRNG} are supported); "
                 "use that version, or train it again"
             )
         members = members_module.check_members([members_module.from_dict(member) for member in fields["members"]])
-        return Config(members, check_loop(components.make(Loop, fields["loop"]), members), dict(fields["source"]))
+        source = dict(fields["source"])
+        height, width, channels = source["image"]
+        if not all(type(size) is int and size > 0 for size in (height, width, channels)) or "sha256" not in source:
+            raise InputError(f"its source is not that of images: {source}"[:200])
+        return Config(members, check_loop(components.make(Loop, fields["loop"]), members), source)
     except (FileNotFoundError, NotADirectoryError):
         wanted = f"{path} is no run folder (it has no {CONFIG}); `jaxdae train --out {path}` makes one"
         raise InputError(wanted) from None
@@ -163,7 +166,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in whole.splitlines()]
         if any(not {"epoch", "member"} <= line.keys() for line in lines):
             raise ValueError("a line has no epoch and member")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{log} is damaged ({error}); {_MEND_LOG}") from None
     if half:
         _log.warning(f"the last line of {log} was cut short, as by a crash, and is left out")
