@@ -39,10 +39,11 @@ PICTURES = {
     "cut.png": "cannot be read as a picture", "bomb.png": "has more than 500000000 pixels", "bomb.apng": "apng",
     "cut.jpg": "cannot be read as a picture", "cmyk.jpg": "CMYK without a colour profile",
     "bomb.jpg": "has more than 500000000 pixels", "cut.gif": "cannot be read", "bomb.gif": "has more than",
-    "cut.webp": "cannot be read", "bomb.webp": "cannot be read",
+    "cut.webp": "cannot be read", "bomb.webp": "has more than",
     "cut.bmp": "cannot be read", "bomb.bmp": "has more than",
     "jpeg2000.png": "is a JPEG2000 file", "cut.tif": "cannot be read", "bomb.tif": "has more than",
-    "samples.tif": "cannot be read", "nan.tif": "holds values that are not finite", "complex.tif": "complex numbers",
+    "samples.tif": "cannot be read", "loop.tif": "values of several types",
+    "nan.tif": "holds values that are not finite", "complex.tif": "complex numbers",
     "types.tif": "values of several types", "zero.pgm": "it holds no pixel", "cut.pgm": "cannot be read",
     "bomb.pgm": "has more than", "maximum.pgm": "its largest value is 70000", "letters.ppm": "cannot be read",
     "postscript.png": "is a EPS file", "folder.png": "folder.png",
@@ -64,6 +65,7 @@ RUNS = {
     "runs/changed": "it has changed since it was written", "runs/member": "did you mean autoencoder?",
     "runs/checkpoint": "is damaged",
     "runs/log": "metrics.jsonl is damaged", "runs/shorter": "metrics.jsonl is damaged",
+    "runs/source": "config.json cannot be read",
 }  # fmt: skip
 CONFIGURATIONS = {
     "runs/number": "dataset 7 in the configuration of a run is not allowed", "runs/patch": "patch 'x' in the config",
@@ -76,6 +78,7 @@ SAVED = {
     "saves/kind": "kind 'resnet' is not known", "saves/cut": "holds no denoiser that can be read",
     "saves/bomb": "holds no denoiser that can be read", "saves/missing": "holds no denoiser that can be read",
     "saves/pickle": "holds no denoiser that can be read", "saves/level": "noise level 9 is out of range",
+    "saves/range": "value_range (255.0,) of a denoiser is not allowed", "saves/size": "size (28, 'x') of a denoiser",
 }  # fmt: skip
 KERAS = {
     "empty.h5": "is no file of Keras", "text.h5": "is no file of Keras", "other.h5": "is HDF5, but no file of Keras",
@@ -161,6 +164,14 @@ def _make_pictures() -> None:
     _write("bomb.bmp", b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, MOST, MOST, 1, 24) + bytes(24))
     _write("bomb.tif", _tiff({256: MOST, 257: MOST}))
     _write("samples.tif", _tiff({277: 65535, 256: 20_000, 257: 20_000}))
+    with tifffile.TiffWriter("loop.tif") as file:  # whose third page is followed by the second
+        for kind in (np.uint8, np.uint16, np.uint8):
+            file.write(GREY.astype(kind), metadata=None)
+    with tifffile.TiffFile("loop.tif") as file:
+        second, third = (page.offset for page in file.pages[1:])
+    content = Path("loop.tif").read_bytes()
+    end = third + 2 + 12 * int.from_bytes(content[third : third + 2], "little")
+    _write("loop.tif", content[:end] + struct.pack("<I", second) + content[end + 4 :])
     _write("bomb.pgm", f"P5 {2**31} {2**31} 255\n")
     _write("zero.pgm", "P5 0 0 255\n")
     _write("maximum.pgm", b"P5 4 4 70000\n" + bytes(64))
@@ -273,6 +284,7 @@ def _make_runs() -> None:
     _copied("runs/changed", "bare", "config.json", lambda x: x.replace(b'"epochs": 1', b'"epochs": 7'))
     misspelt = [json.loads(Path("run/config.json").read_bytes())["members"][0] | {"model": {"kind": "autoencodr"}}]
     _copied("runs/member", "bare", "config.json", _fields(members=lambda _: misspelt))
+    _copied("runs/source", "run", "config.json", _fields(source=lambda x: x | {"image": [28, 28]}))
     _copied("runs/log", "run", "metrics.jsonl", lambda x: b"{\n" + x)
     _copied("runs/shorter", "run", "metrics.jsonl", lambda x: x.replace(b"0.", b"1."))
     for name, source in (("number", {"dataset": 7}), ("patch", {"patch": "x"}), ("nameless", {"dataset": None}),
@@ -294,6 +306,8 @@ def _make_saved(denoiser: Denoiser) -> None:
     _copied("saves/width", "saved", "denoiser.json", _fields(model=lambda x: x | {"width": 5}))
     _copied("saves/kind", "saved", "denoiser.json", _fields(model=lambda x: x | {"kind": "resnet"}))
     _copied("saves/level", "saved", "denoiser.json", _fields(noise=lambda x: x | {"level": [9, 9]}))
+    _copied("saves/range", "saved", "denoiser.json", _fields(value_range=lambda _: [255.0]))
+    _copied("saves/size", "saved", "denoiser.json", _fields(size=lambda _: [28, "x"]))
     for name, content in (("cut", weights[:-9]), ("bomb", struct.pack("<Q", 2**60) + b"{}"),
                           ("pickle", pickle.dumps(Executed()))):  # fmt: skip
         _copied(f"saves/{name}", "saved", "denoiser.json", _fields(weights=lambda _: None))

@@ -115,7 +115,7 @@ def soak(tried: Bench, epochs: int) -> tuple[Tried, pd.DataFrame]:
     while process.poll() is None:
         try:
             epoch = len(folder.read_history(out))
-            if epoch and epoch % 10 == 0:
+            if epoch and epoch % 10 == 0 and epoch < epochs:  # at the end it measures and draws
                 rows[epoch] = {"epoch": epoch, **_holds(process.pid), "files": sum(f.is_file() for f in out.rglob("*"))}
         except (OSError, KeyError, jaxdae.InputError):  # not yet there, or just ended
             pass

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import _bad_files as bad_files
 import _bad_input as bad_input
+import jaxtyping
 import pytest
 
 from jaxdae import cli
@@ -15,6 +16,14 @@ pytestmark = pytest.mark.slow
 
 EXECUTING = ("pickle.find_class", "os.system", "os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen")
 """What Python reports to audit hooks when something else than its own modules is about to be executed."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_in_use():
+    """No annotation is checked, as in a user's process."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,12 @@ COMPARISON = ".compare"
 def require_pixels(path: Path, pixels: int, most: float) -> None:
     """InputError if a picture has too many pixels, over all pages."""
     if pixels > most:
-        raise InputError(f"{path} has more than {most} pixels; raise --max-pixels")
+        raise too_large(path, most)
+
+
+def too_large(path: Path, most: float) -> InputError:
+    """The error of a picture that has too many pixels."""
+    return InputError(f"{path} has more than {most} pixels; raise --max-pixels")
 
 
 def hidden(path: Path) -> bool:

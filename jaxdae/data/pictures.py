@@ -1,6 +1,7 @@
 """Picture files of many types and pages to arrays with black at 0 and white at 1, and back as they were."""
 
 import dataclasses
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
         InputError: it is damaged, too large, or could not be written back as it was.
     """
     try:
-        found = _read(path, max_pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what Pillow warns of in a damaged file is said in our own sentence
+            found = _read(path, max_pixels)
     except InputError:
         raise
     except Exception as error:  # a damaged file makes the libraries fail in any way

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from jaxdae.data.picture import Picture
-from jaxdae.data.picture_files import require_pixels
+from jaxdae.data.picture_files import require_pixels, too_large
 from jaxdae.errors import InputError
 
 FORMATS = ("JPEG", "MPO", "WEBP", "GIF", "BMP")
@@ -33,20 +34,27 @@ NUDGE = 16
 @contextlib.contextmanager
 def opened(path: Path, max_pixels: float) -> Iterator[Image.Image]:
     """An image, read as far as its size; InputError if it has too many pixels over all frames."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # max_pixels is the limit
+    limit = Image.MAX_IMAGE_PIXELS  # of a GIF, a later frame can be larger; Pillow fails at twice its limit
+    Image.MAX_IMAGE_PIXELS = max(1, int(max_pixels) // 2) if max_pixels < math.inf else None
     try:
         with Image.open(path) as image:
             require_pixels(path, image.width * image.height * _frame_count(image), max_pixels)
             yield image
+    except Image.DecompressionBombError:
+        raise too_large(path, max_pixels) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def frames(path: Path, image: Image.Image) -> tuple[list[np.ndarray], list[np.ndarray | None], list[int]]:
+def frames(
+    path: Path, image: Image.Image, max_pixels: float
+) -> tuple[list[np.ndarray], list[np.ndarray | None], list[int]]:
     """All frames (height, width, channel), their alpha, and their durations in milliseconds, of equal channels."""
-    pages, alphas, durations = [], [], []
+    pages, alphas, durations, pixels = [], [], [], 0
     for number in range(_frame_count(image)):
         image.seek(number)
+        pixels += image.width * image.height
+        require_pixels(path, pixels, max_pixels)
         page, alpha = values(path, image)
         pages.append(page)
         alphas.append(alpha)
@@ -95,7 +103,7 @@ def read(path: Path, max_pixels: int) -> Picture:
             more, lost = _jpeg(image)
             kept |= more
             notes += lost
-        pages, alpha, durations = frames(path, image)
+        pages, alpha, durations = frames(path, image, max_pixels)
     if mode == "CMYK":
         kept.pop("icc_profile", None)
         notes.append("its colour space CMYK cannot be kept; the result is sRGB")

@@ -44,7 +44,7 @@ def read(path: Path, max_pixels: int) -> Picture:
     else:
         try:
             with pillow.opened(path, max_pixels) as image:
-                pages, alpha, _ = pillow.frames(path, image)
+                pages, alpha, _ = pillow.frames(path, image, max_pixels)
         except ValueError as error:
             if "MAX_TEXT" in str(error):
                 raise InputError(f"{path} has more text in it than is safe to unpack; remove its text first") from None

@@ -4,7 +4,9 @@ import contextlib
 import io
 import logging
 import math
+import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,7 @@ def read(path: Path, max_pixels: int) -> Picture:
     InputError if it has too many pixels or cannot be converted, ValueError if it is damaged or cannot be kept.
     """
     with tifffile.TiffFile(path) as file:
+        len(file.pages)  # which ends a chain of pages that bites its own tail, as iterating does not
         pages = [page.aspage() for page in file.pages]
         if not pages:
             raise ValueError("it holds no page")
@@ -101,7 +104,7 @@ def _pixels(path: Path, page: Any, number: int) -> np.ndarray:
     if not _direct(page):
         if page.bitspersample > 8:
             raise ValueError("its colour space has more than 8 bits; convert it to 16-bit RGB first")
-        with pillow.opened(path, math.inf) as image:  # counted above
+        with _quiet(), pillow.opened(path, math.inf) as image:  # counted above
             image.seek(number)
             image.load()  # which turns it by its orientation
             turned = page.tags[274].value if 274 in page.tags else 1
@@ -117,6 +120,23 @@ def _pixels(path: Path, page: Any, number: int) -> np.ndarray:
     values = page.asarray()
     values = np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
     return values[..., None] if values.ndim == 2 else values
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides what libtiff prints of a damaged file, past Python: it is said in our own sentence."""
+    try:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _direct(page: Any) -> bool:

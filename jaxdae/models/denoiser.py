@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+import numbers
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +24,7 @@ TILE = 256
 PIXELS_AT_ONCE = 2**18
 """Pixels that go through the network together."""
 PIXELS_ON_DEVICE = 2**24
+MOST = sys.float_info.max
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +47,28 @@ class About:
     """Where it comes from, in words."""
     value_type: str = "uint8"
     """The type of stored values that `value_range` holds for, as `data.ranges.value_type` names it."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for values of other types or lengths, which a file can hold."""
+        whole, real = numbers.Integral, numbers.Real
+        fits = {
+            "channels": _are((self.channels,), whole, 1, 1),
+            "value_range": self.value_range is None
+            or (_are(self.value_range, real, 2, -MOST) and self.value_range[0] < self.value_range[1]),
+            "size": self.size is None or _are(self.size, whole, 2, 1),
+            "trained_on": self.trained_on is None or _are(self.trained_on, whole, 2, 1),
+            "seed": self.seed is None or _are((self.seed,), whole, 1, 0),
+            "origin": isinstance(self.origin, str),
+            "value_type": isinstance(self.value_type, str),
+        }
+        for name in (name for name, right in fits.items() if not right):
+            raise InputError(f"{name} {getattr(self, name)!r} of a denoiser is not allowed (see About)")
+
+
+def _are(values: Any, kind: Any, count: int, low: Any) -> bool:
+    if not isinstance(values, (tuple, list)) or len(values) != count:
+        return False
+    return all(isinstance(x, kind) and not isinstance(x, bool) and low <= x <= MOST for x in values)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
