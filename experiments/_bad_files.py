@@ -39,6 +39,7 @@ PICTURES = {
     "cut.png": "cannot be read as a picture", "bomb.png": "has more than 500000000 pixels", "bomb.apng": "apng",
     "cut.jpg": "cannot be read as a picture", "cmyk.jpg": "CMYK without a colour profile",
     "bomb.jpg": "has more than 500000000 pixels", "cut.gif": "cannot be read", "bomb.gif": "has more than",
+    "grows.gif": "has more than",
     "cut.webp": "cannot be read", "bomb.webp": "has more than",
     "cut.bmp": "cannot be read", "bomb.bmp": "has more than",
     "jpeg2000.png": "is a JPEG2000 file", "cut.tif": "cannot be read", "bomb.tif": "has more than",
@@ -159,6 +160,8 @@ def _make_pictures() -> None:
     _write("bomb.jpg", b"\xff\xd8\xff\xc0" + struct.pack(">HBHHB", 11, 8, 65535, 65535, 1) + b"\1\x11\0\xff\xd9")
     _write("bomb.gif", b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0x80, 0, 0) + bytes(6)
            + b"," + struct.pack("<HHHHB", 0, 0, 65535, 65535, 0) + b"\2\2\x4c\1\0;")  # fmt: skip
+    dot, huge = (b"," + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\2\2\x44\1\0" for side in (1, 65535))
+    _write("grows.gif", b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6) + dot + huge + b";")
     riff = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff" * 6
     _write("bomb.webp", b"RIFF" + struct.pack("<I", len(riff)) + riff)
     _write("bomb.bmp", b"BM" + struct.pack("<IIIIiiHH", 54, 0, 54, 40, MOST, MOST, 1, 24) + bytes(24))

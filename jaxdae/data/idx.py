@@ -1,6 +1,7 @@
 """IDX files of images, as MNIST is published, gzipped or not."""
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -12,6 +13,8 @@ from jaxdae.errors import InputError
 
 IMAGES, LABELS = 2051, 2049
 """The magic numbers of 8-bit values in three dimensions, and in one."""
+MOST_UNPACKED = 2**28
+"""Bytes that a small gzip file may unpack to."""
 
 
 def is_idx(path: Path) -> bool:
@@ -38,7 +41,12 @@ def unpacked(path: Path, content: bytes) -> bytes:
     """The content of a file without its gzip wrapping, if it has one; InputError if that is damaged."""
     if not content.startswith(b"\x1f\x8b"):
         return content
+    most = MOST_UNPACKED + 100 * len(content)  # pictures that are all noise or strokes pack tenfold at best
     try:
-        return gzip.decompress(content)
+        with gzip.open(io.BytesIO(content)) as file:
+            found = file.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}): it is not a complete gzip file; fetch it again") from None
+    if len(found) > most:
+        raise InputError(f"{path} is not read: it would unpack to more than {most:,} bytes; give it unpacked")
+    return found

@@ -125,7 +125,12 @@ def load_saved(path: Path) -> Denoiser:
 def load_card(path: Path) -> Card:
     """The card of the denoiser in a folder; InputError as in `load_saved`."""
     try:
-        return Card(**_read(path, card=True))
+        card = Card(**_read(path, card=True))
+        if not isinstance(card.numbers, Mapping) or any(
+            type(x) is not str for n, x in vars(card).items() if n != "numbers"
+        ):
+            raise TypeError("its numbers are no object, or another entry is no text")
+        return card
     except TypeError as error:
         raise InputError(f"the card in {path / ARCHITECTURE} cannot be read ({error})") from None
 

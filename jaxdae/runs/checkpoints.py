@@ -48,7 +48,7 @@ def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager
 
 def newest_step(folder: Path) -> int | None:
     """The number of the newest checkpoint in a folder, None if there is none."""
-    return max((int(path.name) for path in folder.glob("*/") if path.name.isdigit()), default=None)
+    return max((int(path.name) for path in folder.glob("*/") if path.name.isdecimal()), default=None)
 
 
 def save(

@@ -18,21 +18,24 @@ _TEMPORARY = re.compile(r"\.(\d+)-.+")
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which takes its place if all goes well and is removed if not.
+    """Yields a temporary path beside `path`, which takes its place if all goes well; if not, nothing is left of it.
 
     It keeps the suffix, by which libraries choose a format. An OSError names `path` (that of a full disk names none).
     """
+    made = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         yield temporary
         temporary.replace(path)
-    except OSError as error:
-        if error.errno and not error.filename:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno and not error.filename:
             error.filename = str(path)
-        raise
-    finally:
         temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another has put something there
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from jaxdae.data import ImageData, datasets, load
+from jaxdae.data import idx as idx_files
 from jaxdae.data.idx import parse_idx_images
 from jaxdae.errors import InputError
 
@@ -147,3 +148,10 @@ def test_the_digest_knows_images_shapes_and_splits():
     }  # fmt: skip
     assert len(digests) == 4 and ImageData(images, IMAGES, "named").sha256 in digests
     assert ImageData(images[:, ::-1], IMAGES).sha256 == ImageData(images[:, ::-1].copy(), IMAGES).sha256
+
+
+def test_a_gzip_file_that_unpacks_to_very_much_more_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr(idx_files, "MOST_UNPACKED", 1000)
+    assert idx_files.unpacked(Path("a.gz"), gzip.compress(bytes(1000))) == bytes(1000)
+    with pytest.raises(InputError, match="a.gz is not read: it would unpack to more than"):
+        idx_files.unpacked(Path("a.gz"), gzip.compress(bytes(10**6)))

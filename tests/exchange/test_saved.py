@@ -115,6 +115,15 @@ def test_a_single_bit_that_changed_is_noticed_and_a_folder_without_digests_is_re
     assert_same_denoiser(jaxdae.load_denoiser(without_digests(path)), denoiser)
 
 
+@pytest.mark.parametrize("card", [{"numbers": 3}, {"title": None}, {"colour": "red"}])
+def test_a_card_of_other_things_is_refused(tmp_path, card):
+    path = without_digests(save_denoiser(make(), tmp_path))
+    fields = json.loads((path / "denoiser.json").read_text())
+    (path / "denoiser.json").write_text(json.dumps(fields | {"card": card}))
+    with pytest.raises(InputError, match="the card in .* cannot be read"):
+        load_card(path)
+
+
 def test_a_missing_file_is_refused(tmp_path):
     path = save_denoiser(make(), tmp_path)
     (path / saved.WEIGHTS).unlink()

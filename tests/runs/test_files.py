@@ -27,6 +27,9 @@ def test_a_failed_write_changes_nothing(tmp_path, error):
             temporary.write_text("half")
             raise error
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"notes.txt": "old"}
+    with pytest.raises(type(error)), atomic(tmp_path / "new" / "deep" / "a.txt"):
+        raise error
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_what_killed_processes_left_is_removed(tmp_path):
