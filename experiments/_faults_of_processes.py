@@ -75,6 +75,7 @@ class Bench:
         cache = out.parent / "cache" if cold else self.scratch / "cache"
         settings = {"XDG_CACHE_HOME": str(cache), "JAX_NUM_CPU_DEVICES": "1"} | environment
         base = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMP", "JAX_PERS"))}
+        _phase_file(out, phases).unlink(missing_ok=True)  # of the process before
         command = [*prefix, sys.executable, SUBJECT, _phase_file(out, phases), fault, *words]
         return subprocess.Popen(
             [str(word) for word in command], env=base | settings, text=True, errors="replace",
