@@ -263,6 +263,8 @@ def _run_epochs(
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
         if path:
             checkpoints.finish(manager)
+            if distributed.any_of(bool(caught)):  # while the last epoch was saved
+                raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
     params, lowest = parallel.to_host(([training.trained_params(state) for state in states], bests))
     return make_run(config, params, lowest, history, path)
 

@@ -169,6 +169,22 @@ def test_interrupted_and_resumed_is_undisturbed(tmp_path, monkeypatch, capsys, u
     assert "1.20k/1.20k" in capsys.readouterr().err  # images: 3 epochs of 50 for 8 members
 
 
+@pytest.mark.slow
+def test_a_signal_while_the_last_epoch_is_saved_is_not_lost(tmp_path, monkeypatch, undisturbed):
+    original, calls = checkpoints.save, []
+
+    def save(*args):
+        calls.append(args)
+        if len(calls) == 3:  # the last epoch's
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*args)
+
+    with monkeypatch.context() as patch, pytest.raises(runs.Interrupted):
+        patch.setattr(checkpoints, "save", save)
+        train(out=tmp_path / "run")
+    assert_same_run(runs.resume(tmp_path / "run", DATA), undisturbed)
+
+
 KILLED = """
 import os, signal, threading
 from tiny import DATA, LOOP
