@@ -97,7 +97,7 @@ def _soaked(tried: Bench, out: Path) -> Iterator[Tried]:
 def experiment(options: Options) -> None:
     """Tries every fault; says at once what was lost."""
     jax.config.update("jax_num_cpu_devices", 1)  # as in the subject's processes
-    rows, seconds = _kept(options)
+    rows, calls = _kept(options)
     with processes.bench(options.seed) as tried:
         parts = _parts(options, tried)
         if unknown := [name for name in options.parts if name not in parts]:
@@ -107,21 +107,24 @@ def experiment(options: Options) -> None:
             for one in parts[part]():
                 found.append(one)
                 print(f"{part}: {one.fault}: {'survived' if one.survived else 'LOST'}  {one.said[:150]}", flush=True)
-            seconds[part] = round(time.monotonic() - since)
+            command = report.provenance("", "")["command"]
+            calls[part] = {"seconds": round(time.monotonic() - since), "command": command}
             rows = [row for row in rows if row["part"] != part] + _summary(part, found)
         rows.sort(key=lambda row: list(parts).index(row["part"]))
     options.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(options.out / tables.TABLE, index=False)
-    took = ", ".join(f"{part} {s} s" for part, s in seconds.items())
-    report.write_about(options.out, report.provenance(took, f"{options.seed} (of the random moments)"), seconds=seconds)
+    took = ", ".join(f"{part} {call['seconds']} s" for part, call in calls.items())
+    made = report.provenance(took, f"{options.seed} (of the random moments)")
+    made["command"] = "`, `".join(dict.fromkeys(call["command"] for call in calls.values()))
+    report.write_about(options.out, made, calls=calls)
 
 
-def _kept(options: Options) -> tuple[list[dict], dict[str, int]]:
-    """The rows and the seconds of the parts that are in the results folder."""
+def _kept(options: Options) -> tuple[list[dict], dict[str, dict]]:
+    """The rows of the parts that are in the results folder, and how each was made."""
     table = options.out / tables.TABLE
     if not table.exists():
         return [], {}
-    return pd.read_csv(table, keep_default_na=False).to_dict("records"), report.read_about(options.out)["seconds"]
+    return pd.read_csv(table, keep_default_na=False).to_dict("records"), report.read_about(options.out)["calls"]
 
 
 def _summary(part: str, found: list[Tried]) -> list[dict]:
