@@ -50,4 +50,5 @@ def _held(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only disk is said already; who comes next can take it over
+                lock.unlink()

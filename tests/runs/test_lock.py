@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny import DATA, LOOP, MEMBER
 
 import jaxdae
-from jaxdae.errors import InputError
+from jaxdae.errors import CannotWrite, InputError
 from jaxdae.runs import folder
 from jaxdae.runs.lock import locked
 
@@ -50,5 +51,18 @@ def test_a_lock_ends_with_its_block_and_names_this_process(tmp_path):
         with pytest.raises(InputError, match=f"in use by process {os.getpid()}"), locked(tmp_path):
             pass
     with locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_turned_read_only_hides_no_error(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError("read-only")
+
+    with pytest.raises(CannotWrite, match="the run"), locked(tmp_path):
+        monkeypatch.setattr(Path, "unlink", read_only)
+        raise CannotWrite("the run")
+    monkeypatch.undo()
+    with locked(tmp_path):  # what it left is taken over
         pass
     assert not list(tmp_path.iterdir())
