@@ -125,8 +125,13 @@ def difference(expected: Path, found: Path) -> str:
 
 
 def end(process: subprocess.Popen, seconds: float = 300) -> tuple[str, str, int]:
-    """Waits for a process: its output, its errors and its status."""
-    out, err = process.communicate(timeout=seconds)
+    """Waits for a process: its output, its errors and its status. One that hangs is killed."""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        err += f"it did not end within {seconds:.0f} seconds"
     return out, err, process.returncode
 
 

@@ -110,7 +110,11 @@ def experiment(options: Options) -> None:
             command = report.provenance("", "")["command"]
             calls[part] = {"seconds": round(time.monotonic() - since), "command": command}
             rows = [row for row in rows if row["part"] != part] + _summary(part, found)
-        rows.sort(key=lambda row: list(parts).index(row["part"]))
+            rows.sort(key=lambda row: list(parts).index(row["part"]))
+            _write(options, rows, calls)
+
+
+def _write(options: Options, rows: list[dict], calls: dict[str, dict]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=COLUMNS).to_csv(options.out / tables.TABLE, index=False)
     took = ", ".join(f"{part} {call['seconds']} s" for part, call in calls.items())

@@ -66,6 +66,7 @@ def validate(model, members, population=IN_TURN):
 def measure(model, members, population=IN_TURN):
     _, states = group(model, members)
     static = {"module": model, "corruption": "gaussian", "clip": True, "population": population}
+    static |= {"mesh": parallel.local_mesh()}
     levels = jax.ShapeDtypeStruct((3,), np.float32)
     program = importlib.import_module("jaxdae.evaluation.measure")._measure  # the package has a function of that name
     return functools.partial(program, **static), (states.params, (SOURCE.images, None), levels, SEED)

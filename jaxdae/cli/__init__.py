@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -133,4 +134,12 @@ def console() -> None:
         arguments = arguments[1:]
     else:
         keep_compiled_programs()
-    raise SystemExit(main(arguments))
+    status = main(arguments)
+    if status == 1 and any(
+        thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()
+    ):
+        # After a save that failed, threads of Orbax may wait ten minutes for each other.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)
