@@ -82,7 +82,7 @@ def without_measuring(monkeypatch):
     """Notes what is measured; every psnr is 1, and that of the last denoiser not finite."""
     calls = []
 
-    def measure(denoisers, images, noise, levels, *, noisy, seed):
+    def measure(denoisers, images, noise, levels, *, noisy, seed, mesh):
         calls.append((len(denoisers), noise.corruption, noise.clip, list(levels)))
         scores = np.ones((len(levels), len(denoisers), 2))
         scores[:, -1, 0] = np.nan
