@@ -1,7 +1,7 @@
 # make train                  train on the embedded digits, about a minute
 # make train DATASET=mnist    the same on MNIST (downloads it)
 # make test, make lint        the checks; make test-fast: the quick ones, a minute or two
-# make faults                 kill, fill, rot and mislead runs, and see what is lost: 20 minutes
+# make faults                 kill, fill, rot and mislead runs, and see what is lost: half an hour or more
 # make test-oldest            the tests with the lowest versions that pyproject.toml allows
 # make test-newest            the tests with the newest versions there are
 # make test-fast PYTHON=python3.13 VENV=.venv-3.13    another Python, beside the usual one

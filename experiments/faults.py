@@ -1,6 +1,6 @@
 """What happens to a run that is killed, whose disk fills, whose files rot, or whose numbers go wrong?
 
-    make faults                                             all but the last two, under 25 minutes on two cores
+    make faults                                             all but the last two, half an hour or more on two cores
     python experiments/faults.py --parts jobs soak          jobs of 4 processes; 300 epochs with a save each
     python experiments/faults.py --tries 1 --out /tmp/faults    a quick look
 
