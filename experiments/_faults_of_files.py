@@ -75,25 +75,32 @@ def _same(a: jaxdae.Run, b: jaxdae.Run) -> bool:
 
 
 def rotten_checkpoints(tried: Bench, tries: int) -> Iterator[Tried]:
-    """Every file of the newest checkpoint, damaged in every way: resume names it and goes back to the one before."""
+    """Every file of the newest checkpoint, damaged in every way: loading and resuming name it and go back one."""
     draw, data = np.random.default_rng(tried.seed), jaxdae.load("digits")
     expected = jaxdae.load_run(tried.undisturbed)
     newest = str(checkpoints.newest_step(tried.undisturbed / folder.CHECKPOINTS))
     home = tried.undisturbed / folder.CHECKPOINTS / newest
     files = sorted(path.relative_to(home) for path in home.rglob("*") if path.is_file())
+    without = tried.new("rotten") / "run"
+    shutil.copytree(tried.undisturbed, without)
+    shutil.rmtree(without / folder.CHECKPOINTS / newest)
+    before_it = jaxdae.load_run(without)
     for name in DAMAGES:
         for file in files[:tries]:
             copy = tried.new("rotten") / "run"
             shutil.copytree(tried.undisturbed, copy)
             if not _damage(copy / folder.CHECKPOINTS / newest / file, name, draw):
                 continue
-            read = _loaded(copy)
+            with _Said() as loading:
+                read = _loaded(copy)
             with _Said() as said:
                 same = _same(jaxdae.resume(copy, data), expected)
             # Without the digests alone, the checkpoint is read as it is: nothing in it is wrong.
             named = any(f"/{newest} is damaged" in line for line in said) or str(file) == checkpoints.DIGESTS
             wrong = "" if same and named else f"{file} {name}: {'not named' if same else 'another end'}"
-            if isinstance(read, jaxdae.Run) and not _same(read, expected):
+            if not isinstance(read, jaxdae.Run):
+                wrong = f"{file} {name}: load_run did not go back: {read}"
+            elif not _same(read, expected) and not (loading and _same(read, before_it)):
                 wrong = f"{file} {name}: load_run gave other numbers"
             shutil.rmtree(copy.parent)
             yield Tried(

@@ -62,7 +62,7 @@ def loss_curves(
         axes.grid(alpha=0.3)
         if history and not many:
             axes.legend(fontsize="small")
-    if many:
+    if history and many:
         figure.legend(fontsize="small", loc="outside right upper")
     return figure
 

@@ -109,7 +109,8 @@ def _denoisers(arguments: argparse.Namespace, auto: bool) -> list[Denoiser]:
     trained = runs.load_run(arguments.run)
     first = trained.index(arguments.member)
     if auto and arguments.member is None and not trained.select([first])[0].takes_level:
-        found = [i for i, member in enumerate(trained.members) if _is_specific(member)]
+        candidates = options.chosen_members(trained, None, arguments.weights)
+        found = [i for i in candidates if _is_specific(trained.members[i])]
         if len({trained.members[i].noise.level for i in found}) > 1:
             return trained.select(found, arguments.weights)
     return trained.select([first], arguments.weights)

@@ -30,27 +30,31 @@ def run(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     jobs.join(arguments)
     denoisers: Sequence[Denoiser]
-    members, seed = None, 0
+    members, seed = [0], 0
     if alone := options.load_denoiser_data(arguments):
         denoisers, data = [alone[0]], alone[1]
     else:
         trained, data = options.load_run(arguments)
-        denoisers, seed = trained.select(weights=arguments.weights), trained.loop.evaluation_seed
-        members = None if arguments.member is None else [trained.index(arguments.member)]
+        members = options.chosen_members(trained, arguments.member, arguments.weights)
+        denoisers, seed = trained.select(members, arguments.weights), trained.loop.evaluation_seed
     own = [arguments.test_corruption] if arguments.test_corruption else [d.about.noise.corruption for d in denoisers]
     levels = arguments.test_levels and options.on_unit_scale(arguments.test_levels, arguments.noise_scale, own)
     rows = evaluation.evaluate(
         denoisers, data.test, levels,
-        corruption=arguments.test_corruption, members=members, noisy=data.noisy_test,
+        corruption=arguments.test_corruption, noisy=data.noisy_test,
         noisy_target=data.pairs == "noisy",
         seed=seed, mesh=parallel.data_mesh(),
     )  # fmt: skip
     if not distributed.is_first():
         return 0
+    origins = {index: denoiser.about.origin for index, denoiser in zip(members, denoisers, strict=True)}
+    for row in rows:
+        if row["member"] != "identity":
+            row["member"] = members[row["member"]]  # the rows count the denoisers
     if arguments.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([row | {"origin": origins.get(row["member"])} for row in rows], indent=1))
     else:
         for index in dict.fromkeys(row["member"] for row in rows if row["member"] != "identity"):
-            print(denoisers[index].about.origin)
+            print(origins[index])
         print_scores(rows, data)
     return 0

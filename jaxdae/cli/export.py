@@ -8,6 +8,7 @@ from jaxdae.cli import options
 from jaxdae.exchange import Card, load_card
 from jaxdae.exchange.exports import FORMATS, export_denoiser
 from jaxdae.runs import Run
+from jaxdae.runs.run import Weights
 
 DESCRIPTION = """Write a denoiser as a file that other programs read: noisy images on [0, 1] in, denoised ones out.
 
@@ -41,10 +42,9 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def _card(run: Run, index: int, weights: str) -> Card:
+def _card(run: Run, index: int, weights: Weights) -> Card:
     """What a run knows of one of its members."""
-    finished = run.history[-1]["epoch"] if run.history else 0
-    epoch = int(run.best[index].epoch) if weights == "best" else finished
+    epoch = run.epoch(index, weights)  # between two epochs nothing was measured
     lines = [line for line in run.history if line["member"] == index and line["epoch"] == epoch]
     numbers = {name: value for line in lines for name, value in line.items() if name.startswith(("val_", "train_"))}
     data = run.config.source["dataset"] or "images given from Python"

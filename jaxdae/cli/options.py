@@ -1,6 +1,7 @@
 """Options of the command line, generated from the fields that components declare."""
 
 import argparse
+import logging
 import math
 import re
 from collections.abc import Callable, Generator, Sequence
@@ -17,10 +18,13 @@ from jaxdae.exchange import packaged
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
+from jaxdae.runs.position import describe_members
 from jaxdae.training import Member, grid
 from jaxdae.training.member import KINDS, with_optimizer
 
 Result = TypeVar("Result")
+
+_log = logging.getLogger("jaxdae")
 
 COMMON = ("noise-level", "corruption", "seed", "width", "learning-rate")
 """The member options in the first group of the help."""
@@ -162,6 +166,17 @@ def add_member_choice(parser: Parser) -> None:
     parser.add_argument("--member", type=int, metavar="N", help=index)
     epoch = "after the last epoch, or after the one with the lowest validation loss (default: last)"
     parser.add_argument("--weights", default="last", metavar="last|best", help=epoch)
+
+
+def chosen_members(run: Run, member: int | None, weights: Any) -> list[int]:
+    """The member that was named, or all that have such weights; the others are warned of."""
+    trained = run.trained_members(weights)
+    if member is not None or not trained:
+        return [run.index(member)]
+    if left := set(range(len(run.members))) - set(trained):
+        state = "not begun to train" if weights == "last" else "not been validated"
+        _log.warning(f"left out: {describe_members(left)}, which {'has' if len(left) == 1 else 'have'} {state}")
+    return trained
 
 
 def load_denoiser(path: Path, member: int | None, weights: Any) -> tuple[Denoiser, Run | None, Path]:

@@ -13,9 +13,9 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -31,6 +31,7 @@ ITEMS = ("params", "best", "state")
 DIGESTS = "digests.json"
 
 _log = logging.getLogger("jaxdae")
+Read = TypeVar("Read")
 
 
 def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager:
@@ -56,16 +57,16 @@ def save(
     step: int,
     states: Sequence[TrainState],
     bests: Sequence[Best],
-    mark: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Starts to save a checkpoint, with a mark of the log; the arrays may be donated as soon as this returns.
+    """Starts to save a checkpoint, with metadata as JSON types; the arrays may be donated as soon as this returns.
 
     `finish` comes after the last.
     """
     finish(manager)
     items = {"params": [trained_params(state) for state in states], "best": bests, "state": states}
     saved = {name: ocp.args.StandardSave(_by_group(item)) for name, item in items.items()}
-    manager.save(step, args=ocp.args.Composite(**saved), custom_metadata=None if mark is None else {"log": dict(mark)})
+    manager.save(step, args=ocp.args.Composite(**saved), custom_metadata=metadata and dict(metadata))
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
@@ -96,31 +97,69 @@ def restore(
         abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), _by_group(item))
         return ocp.args.StandardRestore(abstract)
 
-    wanted, damaged = {"best": target(bests), "state": target(states)}, []
+    wanted = {"best": target(bests), "state": target(states)}
+
+    def read(step: int) -> Any:
+        with _damage_named(manager, step):
+            _verify(Path(manager.directory) / str(step), ITEMS)
+            return manager.restore(step, args=ocp.args.Composite(**wanted))
+
+    step, items, damaged = _newest_whole(manager, read)
+    for broken, reason in damaged:
+        _log.warning(f"{reason}; it is removed, and the run continues from checkpoint {step}")
+        manager.delete(broken)
+    return step, _in_order(items["state"]), _in_order(items["best"])
+
+
+class Saved(NamedTuple):
+    """What was read of a checkpoint."""
+
+    step: int
+    metadata: Mapping[str, Any]
+    """That of `save`; empty if there was none, as in older checkpoints."""
+    items: Sequence[list[Any]]
+    """As `restore_arrays` has them."""
+
+
+def read_newest(manager: ocp.CheckpointManager, items: Sequence[str]) -> Saved:
+    """Some items of the newest checkpoint that is whole in them. Nothing is changed.
+
+    Damaged ones after it are warned of. InputError if all are damaged.
+    """
+
+    def read(step: int) -> Saved:
+        arrays = [restore_arrays(manager, item, step) for item in items]
+        with _damage_named(manager, step):
+            return Saved(step, metadata(manager, step), arrays)
+
+    step, saved, damaged = _newest_whole(manager, read)
+    for _, reason in damaged:
+        _log.warning(f"{reason}; checkpoint {step}, the newest that is whole, is read in its place")
+    return saved
+
+
+def _newest_whole(
+    manager: ocp.CheckpointManager, read: Callable[[int], Read]
+) -> tuple[int, Read, list[tuple[int, InputError]]]:
+    """The newest step that can be read, what is read of it, and the damaged ones after it; InputError if all are."""
+    damaged: list[tuple[int, InputError]] = []
     for step in sorted(manager.all_steps(), reverse=True):
         try:
-            with _damage_named(manager, step):
-                _verify(Path(manager.directory) / str(step), ITEMS)
-                items = manager.restore(step, args=ocp.args.Composite(**wanted))
+            return step, read(step), damaged
         except InputError as error:
             damaged.append((step, error))
-            continue
-        for broken, reason in damaged:
-            _log.warning(f"{reason}; it is removed, and the run continues from checkpoint {step}")
-            manager.delete(broken)
-        return step, _in_order(items["state"]), _in_order(items["best"])
     raise damaged[0][1]
 
 
-def mark(manager: ocp.CheckpointManager) -> Mapping[str, Any] | None:
-    """The mark of the log that was saved with the newest checkpoint; None if it has none, as older ones."""
-    custom = manager.metadata(manager.latest_step()).custom_metadata
-    return (custom or {}).get("log")
+def metadata(manager: ocp.CheckpointManager, step: int | None = None) -> Mapping[str, Any]:
+    """The metadata that was saved with a checkpoint (default: the newest); empty if it has none, as older ones."""
+    step = manager.latest_step() if step is None else step
+    return manager.metadata(step).custom_metadata or {}
 
 
-def restore_arrays(manager: ocp.CheckpointManager, item: str) -> list[Any]:
-    """One item of the newest checkpoint: a tree of NumPy arrays for each group, whatever devices saved it."""
-    step = manager.latest_step()
+def restore_arrays(manager: ocp.CheckpointManager, item: str, step: int | None = None) -> list[Any]:
+    """One item of a checkpoint (default: the newest): a tree of NumPy arrays for each group, whatever saved it."""
+    step = manager.latest_step() if step is None else step
     with _damage_named(manager, step):
         _verify(Path(manager.directory) / str(step), [item])  # or the metadata may be what is damaged
         shapes = manager.item_metadata(step)[item]

@@ -188,6 +188,21 @@ def check_history(path: Path, history: Sequence[dict[str, Any]], mark: Mapping[s
     _log.warning(f"{log} is gone; the run is whole, but not the curves of its first {mark['lines']} lines")
 
 
+def cut_history(path: Path, history: Sequence[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
+    """A log less its lines after the epochs that a checkpoint holds, which are warned of.
+
+    A process that was killed wrote them before it could save the epoch; or a newer checkpoint is damaged or gone.
+    """
+    kept = [line for line in history if line["epoch"] <= epochs]
+    if len(kept) < len(history):
+        newest = max(line["epoch"] for line in history)
+        _log.warning(
+            f"{path / METRICS} goes on to epoch {newest}, but the newest whole checkpoint is of epoch {epochs}: "
+            "the later lines are left out (a resumed run trains those epochs again)"
+        )
+    return kept
+
+
 def append_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Adds lines to a run's log."""
     with (path / METRICS).open("a") as log:

@@ -24,6 +24,7 @@ from jaxdae.runs.disk import failures_named
 from jaxdae.runs.folder import Config, Loop
 from jaxdae.runs.frozen import frozen_members, name_frozen
 from jaxdae.runs.lock import locked
+from jaxdae.runs.position import Position
 from jaxdae.runs.run import Run, make_run, train_loss
 from jaxdae.runs.signals import Interrupted, caught_signals
 from jaxdae.runs.writers import Kind
@@ -219,7 +220,7 @@ def _run_epochs(
             caught = stack.enter_context(caught_signals())
             if manager.latest_step() is not None:
                 done, states, bests = checkpoints.restore(manager, states, bests)
-                folder.check_history(path, history, checkpoints.mark(manager))
+                folder.check_history(path, history, checkpoints.metadata(manager).get("log"))
             history = _continue(path, config, history, done / (plan.chunks * len(groups)))
         finished_epochs = done // (plan.chunks * len(groups))
         first = distributed.is_first()
@@ -257,7 +258,9 @@ def _run_epochs(
                 rates = [None] * len(groups)
             stopped = bool(path) and distributed.any_of(bool(caught))
             if path and (stopped or finished):
-                checkpoints.save(manager, done, states, bests, folder.mark_of(history))
+                now = Position(done, len(groups), plan, tuple(sorted(frozen_members(groups, states))))
+                metadata = {"log": folder.mark_of(history), "position": now.to_dict()}
+                checkpoints.save(manager, done, states, bests, metadata)
                 if stopped:
                     checkpoints.finish(manager)
                     raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
@@ -266,14 +269,15 @@ def _run_epochs(
             if distributed.any_of(bool(caught)):  # while the last epoch was saved
                 raise Interrupted(caught[0] if caught else signal.SIGTERM, path)
     params, lowest = parallel.to_host(([training.trained_params(state) for state in states], bests))
-    return make_run(config, params, lowest, history, path)
+    end = Position(done, len(groups), plan, tuple(sorted(frozen)))
+    return make_run(config, params, lowest, history, path, end.progress(groups))
 
 
 def _continue(path: Path, config: Config, history: list[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
     """Drops what a killed process left beyond the newest checkpoint, and writes a new total of epochs down."""
     if epochs > config.loop.epochs:
         raise InputError(f"{path} is at epoch {math.ceil(epochs)} already; {config.loop.epochs} epochs are too few")
-    kept = [line for line in history if line["epoch"] <= math.floor(epochs)]
+    kept = folder.cut_history(path, history, math.floor(epochs))
     if distributed.is_first():
         folder.remove_half_written(path)
         if config.loop != folder.load_config(path).loop:

@@ -100,8 +100,9 @@ def test_evaluate_prints_rows(capsys, population):
         (member, level) for level in (0.1, 0.5) for member in ("identity", *range(6))
     ]
     assert list(rows[0]) == [
-        "member", "noise_level", "seed", "test_corruption", "test_level", "bce", "mse", "psnr", "ssim"
+        "member", "noise_level", "seed", "test_corruption", "test_level", "bce", "mse", "psnr", "ssim", "origin"
     ]  # fmt: skip
+    assert rows[0]["origin"] is None and rows[3]["origin"] == "member 2 (level 0.5, seed 0), last epoch 2"
     assert [(row["noise_level"], row["seed"]) for row in rows[:7]] == [
         (None, None), *((level, seed) for level in LEVELS for seed in (0, 1))
     ]  # fmt: skip

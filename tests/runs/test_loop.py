@@ -161,6 +161,13 @@ def test_interrupted_and_resumed_is_undisturbed(tmp_path, monkeypatch, capsys, u
     assert stopped.value.signal_number == number and stopped.value.path == tmp_path / "run"
     assert checkpoints.newest_step(tmp_path / "run" / folder.CHECKPOINTS) == chunk
     assert len(folder.read_history(tmp_path / "run")) == 8 * (chunk // 8)
+    paused = runs.load_run(tmp_path / "run")
+    epoch, rest = divmod(chunk, 8)
+    trained = [epoch + min(max(rest - 2 * group, 0), 2) / 2 for group in range(4)] * 2
+    assert [member.epochs + round(member.part, 1) for member in paused.progress] == [
+        at if at % 1 == 0 else at + 0.1
+        for at in trained  # a first chunk has 32 of 50 examples
+    ]
     left = at_chunk(monkeypatch, 0, None)
     run = runs.resume(tmp_path / "run", DATA, progress=True)
     assert len(left) == 24 - chunk
@@ -285,7 +292,7 @@ def test_the_log_tells_the_error_of_the_denoiser(scheduled):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", [12, 16])
-def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path, monkeypatch, undisturbed, chunk):
+def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path, monkeypatch, caplog, undisturbed, chunk):
     """As after a kill between the end of an epoch and its checkpoint, and in the middle of a line."""
     with monkeypatch.context() as patch, pytest.raises(runs.Interrupted):
         at_chunk(patch, chunk, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -294,7 +301,9 @@ def test_log_lines_beyond_the_checkpoint_are_dropped(tmp_path, monkeypatch, undi
     folder.append_history(tmp_path / "run", undisturbed.history[len(kept) :])
     with (tmp_path / "run" / folder.METRICS).open("a") as log:
         log.write('{"epoch": 4, "mem')
+    caplog.clear()
     run = runs.resume(tmp_path / "run", DATA)
+    assert f"goes on to epoch 3, but the newest whole checkpoint is of epoch {chunk // 8}" in caplog.text
     assert_same_run(run, undisturbed)
     assert_complete(run)
 
