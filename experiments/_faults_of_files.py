@@ -75,7 +75,7 @@ def _same(a: jaxdae.Run, b: jaxdae.Run) -> bool:
 
 
 def rotten_checkpoints(tried: Bench, tries: int) -> Iterator[Tried]:
-    """Every file of the newest checkpoint, damaged in every way: loading and resuming name it and go back one."""
+    """Every file of the newest checkpoint, damaged in every way: named, and the one before read."""
     draw, data = np.random.default_rng(tried.seed), jaxdae.load("digits")
     expected = jaxdae.load_run(tried.undisturbed)
     newest = str(checkpoints.newest_step(tried.undisturbed / folder.CHECKPOINTS))

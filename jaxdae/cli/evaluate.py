@@ -47,7 +47,7 @@ def run(words: Sequence[str]) -> int:
     )  # fmt: skip
     if not distributed.is_first():
         return 0
-    origins = {index: denoiser.about.origin for index, denoiser in zip(members, denoisers, strict=True)}
+    origins = {i: denoiser.about.origin for i, denoiser in zip(members, denoisers, strict=True)}
     for row in rows:
         if row["member"] != "identity":
             row["member"] = members[row["member"]]  # the rows count the denoisers

@@ -174,8 +174,9 @@ def chosen_members(run: Run, member: int | None, weights: Any) -> list[int]:
     if member is not None or not trained:
         return [run.index(member)]
     if left := set(range(len(run.members))) - set(trained):
+        verb = "has" if len(left) == 1 else "have"
         state = "not begun to train" if weights == "last" else "not been validated"
-        _log.warning(f"left out: {describe_members(left)}, which {'has' if len(left) == 1 else 'have'} {state}")
+        _log.warning(f"left out: {describe_members(left)}, which {verb} {state}")
     return trained
 
 

@@ -59,14 +59,15 @@ def save(
     bests: Sequence[Best],
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Starts to save a checkpoint, with metadata as JSON types; the arrays may be donated as soon as this returns.
+    """Starts to save a checkpoint; the arrays may be donated as soon as this returns.
 
-    `finish` comes after the last.
+    `finish` comes after the last. The metadata are JSON types.
     """
     finish(manager)
     items = {"params": [trained_params(state) for state in states], "best": bests, "state": states}
     saved = {name: ocp.args.StandardSave(_by_group(item)) for name, item in items.items()}
-    manager.save(step, args=ocp.args.Composite(**saved), custom_metadata=metadata and dict(metadata))
+    custom = dict(metadata) if metadata else None
+    manager.save(step, args=ocp.args.Composite(**saved), custom_metadata=custom)
 
 
 def finish(manager: ocp.CheckpointManager) -> None:
@@ -141,7 +142,10 @@ def read_newest(manager: ocp.CheckpointManager, items: Sequence[str]) -> Saved:
 def _newest_whole(
     manager: ocp.CheckpointManager, read: Callable[[int], Read]
 ) -> tuple[int, Read, list[tuple[int, InputError]]]:
-    """The newest step that can be read, what is read of it, and the damaged ones after it; InputError if all are."""
+    """The newest step that can be read, what is read of it, and the damaged ones after it.
+
+    InputError if all are damaged.
+    """
     damaged: list[tuple[int, InputError]] = []
     for step in sorted(manager.all_steps(), reverse=True):
         try:
@@ -152,13 +156,16 @@ def _newest_whole(
 
 
 def metadata(manager: ocp.CheckpointManager, step: int | None = None) -> Mapping[str, Any]:
-    """The metadata that was saved with a checkpoint (default: the newest); empty if it has none, as older ones."""
+    """The metadata of a checkpoint (default: the newest); empty if it has none, as older ones."""
     step = manager.latest_step() if step is None else step
     return manager.metadata(step).custom_metadata or {}
 
 
 def restore_arrays(manager: ocp.CheckpointManager, item: str, step: int | None = None) -> list[Any]:
-    """One item of a checkpoint (default: the newest): a tree of NumPy arrays for each group, whatever saved it."""
+    """One item of a checkpoint (default: the newest): a tree of NumPy arrays for each group.
+
+    It does not matter what devices saved it.
+    """
     step = manager.latest_step() if step is None else step
     with _damage_named(manager, step):
         _verify(Path(manager.directory) / str(step), [item])  # or the metadata may be what is damaged

@@ -191,14 +191,15 @@ def check_history(path: Path, history: Sequence[dict[str, Any]], mark: Mapping[s
 def cut_history(path: Path, history: Sequence[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
     """A log less its lines after the epochs that a checkpoint holds, which are warned of.
 
-    A process that was killed wrote them before it could save the epoch; or a newer checkpoint is damaged or gone.
+    A process that was killed wrote them before it could save the epoch, or a newer checkpoint is
+    damaged or gone.
     """
     kept = [line for line in history if line["epoch"] <= epochs]
     if len(kept) < len(history):
         newest = max(line["epoch"] for line in history)
         _log.warning(
-            f"{path / METRICS} goes on to epoch {newest}, but the newest whole checkpoint is of epoch {epochs}: "
-            "the later lines are left out (a resumed run trains those epochs again)"
+            f"{path / METRICS} goes on to epoch {newest}, but the newest whole checkpoint is of "
+            f"epoch {epochs}: the later lines are left out (a resumed run trains those epochs again)"
         )
     return kept
 

@@ -258,7 +258,8 @@ def _run_epochs(
                 rates = [None] * len(groups)
             stopped = bool(path) and distributed.any_of(bool(caught))
             if path and (stopped or finished):
-                now = Position(done, len(groups), plan, tuple(sorted(frozen_members(groups, states))))
+                frozen_now = tuple(sorted(frozen_members(groups, states)))
+                now = Position(done, len(groups), plan, frozen_now)
                 metadata = {"log": folder.mark_of(history), "position": now.to_dict()}
                 checkpoints.save(manager, done, states, bests, metadata)
                 if stopped:

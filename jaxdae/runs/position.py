@@ -1,7 +1,7 @@
 """How far the members of a run have trained; where it was stopped, between two epochs.
 
-The groups take their epochs in turn, so that in a run that was stopped some are an epoch ahead of others, and in the
-first epoch some may not have begun.
+The groups take their epochs in turn, so that in a run that was stopped some are an epoch ahead of
+others, and in the first epoch some may not have begun.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ class Progress:
     epochs: int | None
     """The epochs that it has finished; None: not known."""
     part: float | None = 0.0
-    """The fraction of the next epoch's examples that it has seen; None: some of them, not known how many."""
+    """The fraction of the next epoch's examples that it has seen; None: not known how many."""
     frozen: bool = False
     """Whether it no longer steps, since its numbers were not finite."""
     by_log: bool = False
@@ -32,11 +32,11 @@ class Progress:
 
     @property
     def epoch(self) -> int | None:
-        """The epoch at whose end its parameters are for certain; None if they are between two epochs."""
+        """The epoch at whose end its parameters are for certain; None if that is not certain."""
         return self.epochs if self.part == 0 and not self.by_log else None
 
     def describe(self) -> str:
-        """In words, for what follows "after" or "trained through": "epoch 3", "epoch 3 and 40 % of epoch 4"."""
+        """In words, to follow "after": "epoch 3", "epoch 3 and 40 % of epoch 4"."""
         if self.epochs is None:
             return "an unknown epoch"
         finished = f"epoch {self.epochs}{' (by its log)' if self.by_log else ''}"
@@ -62,7 +62,8 @@ class Position:
     def from_dict(cls, fields: Mapping[str, Any]) -> "Position | None":
         """The inverse of `to_dict`; None for another version's, which has other fields."""
         try:
-            return cls(fields["chunks"], fields["groups"], Plan(**fields["plan"]), tuple(fields["frozen"]))
+            plan, frozen = Plan(**fields["plan"]), tuple(fields["frozen"])
+            return cls(fields["chunks"], fields["groups"], plan, frozen)
         except (KeyError, TypeError):
             return None
 
@@ -82,9 +83,10 @@ class Position:
         for number, group in enumerate(groups):
             taken = min(max(rest - number * self.plan.chunks, 0), self.plan.chunks)
             more, chunk = divmod(taken, self.plan.chunks)
-            part = 1 - sum(map(self.plan.examples_in, range(chunk, self.plan.chunks))) / self.plan.examples
+            seen = sum(map(self.plan.examples_in, range(chunk)))
+            part = seen / self.plan.examples
             for index in group.indices:
-                found[index] = Progress(epochs + more, part if chunk else 0.0, index in self.frozen)
+                found[index] = Progress(epochs + more, part, index in self.frozen)
         return tuple(found[index] for index in sorted(found))
 
 
@@ -115,7 +117,7 @@ def describe_members(indices: Iterable[int]) -> str:
 
 
 def unequal_warning(progress: Sequence[Progress], epochs: int) -> str:
-    """A sentence for a run whose members have trained unequally far: "stopped at 18 %: ..."; else empty."""
+    """A sentence for a run whose members have trained unequally far; else empty."""
     alike: dict[str, list[int]] = {}
     for index, member in enumerate(progress):
         where = f"trained through {member.describe()}" if member.has_begun else "not begun"

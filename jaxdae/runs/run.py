@@ -35,7 +35,7 @@ class Run:
     """The lines of metrics.jsonl, up to the epoch of the parameters."""
     path: Path | None = None
     progress: tuple[Progress, ...] = ()
-    """How far every member has trained: unequally far in a run that was stopped in the middle of an epoch."""
+    """How far every member has trained: unequally far if the run was stopped in an epoch."""
 
     def __post_init__(self) -> None:
         """Without a progress, it is what the history says."""
@@ -71,7 +71,7 @@ class Run:
         return tuple(self.select())
 
     def trained_members(self, weights: Weights = "last") -> list[int]:
-        """The indices of the members that have such weights: that have begun to train or, for best, were validated."""
+        """The indices of the members that have begun to train or, for best, were validated."""
         if weights == "best":
             return [index for index, best in enumerate(self.best) if best.epoch > 0]
         return [index for index, progress in enumerate(self.progress) if progress.has_begun]
@@ -98,11 +98,12 @@ class Run:
         return Denoiser(member.model, params, about)
 
     def _require_weights(self, index: int, weights: Weights) -> None:
-        """Raises InputError for a member whose parameters are those before its training, or before it was validated."""
+        """InputError for a member that has not begun to train or, for best, was not validated."""
         trained = self.trained_members(weights)
         if index in trained:
             return
-        lack, ways = "has not begun to train", [f"continue the run with `jaxdae resume {self.path}`"]
+        lack = "has not begun to train"
+        ways = [f"continue the run with `jaxdae resume {self.path}`"]
         if weights == "best":
             lack = "has no best weights yet, since it was not validated"
             ways.insert(0, "take its last weights")
@@ -136,7 +137,7 @@ class Run:
         return f"member {index} ({self.labels[index]}), {state}"
 
     def epoch(self, index: int, weights: Weights = "last") -> int | None:
-        """The epoch at whose end a member had its weights; None if they are between two epochs, or it is not known."""
+        """The epoch at whose end a member had its weights; None if that is not certain."""
         if weights == "best":
             return int(self.best[index].epoch) or None
         return self.progress[index].epoch or None
@@ -167,8 +168,8 @@ def make_run(
 def load_run(path: str | os.PathLike) -> Run:
     """Loads a run, with its parameters as NumPy arrays, on any machine; InputError if there is none to load.
 
-    It is that of its newest whole checkpoint, and so is its history. What is newer and cannot be read, lines of the log
-    that no checkpoint holds, and members that have trained less than others are warned of.
+    It is that of its newest whole checkpoint, and so is its history. Newer checkpoints that are
+    damaged, later lines of the log, and members that have trained less than others are warned of.
     """
     path = Path(path)
     config = folder.load_config(path)
@@ -185,14 +186,20 @@ def load_run(path: str | os.PathLike) -> Run:
 
 
 def _progress(
-    config: Config, manager: Any, saved: checkpoints.Saved, bests: Sequence[Best], history: list[dict[str, Any]]
+    config: Config,
+    manager: Any,
+    saved: checkpoints.Saved,
+    bests: Sequence[Best],
+    history: list[dict[str, Any]],
 ) -> tuple[float, tuple[Progress, ...]]:
-    """The epochs that all members have finished (infinite if unknown), and how far each has trained."""
+    """The epochs that all members have finished (if unknown, inf), and how far each has trained."""
     position = Position.from_dict(saved.metadata.get("position", {}))
     if position:
         return position.epochs, position.progress(group_members(config.members))
     mark = saved.metadata.get("log")
-    epochs, certain = older.finished_epochs(config, history, mark, bests) if saved.step else (0, True)
+    epochs, certain = older.finished_epochs(config, history, mark, bests)
+    if saved.step == 0:
+        epochs, certain = 0, True
     states: list[Any] = []
     if not certain or epochs != config.loop.epochs:
         states = checkpoints.restore_arrays(manager, "state", saved.step)

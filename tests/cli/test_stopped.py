@@ -39,7 +39,11 @@ def stopped(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         for module in (options, own):
-            patch.setattr(module, "load", lambda name, **dirs: DIGITS if name == "digits" else load(name, **dirs))
+            patch.setattr(
+                module,
+                "load",
+                lambda name, **dirs: DIGITS if name == "digits" else load(name, **dirs),
+            )
         with patch.context() as striking, pytest.raises(runs.Interrupted):
             striking.setattr(training, "train_chunk", struck)
             runs.train((GRID[0], GRID[2], GRID[1], GRID[3]), DIGITS, out=path, **LOOP)
@@ -74,7 +78,14 @@ def test_what_is_not_trained_is_refused_where_it_is_asked_for(capsys, tmp_path, 
     }.get(verb, [stopped])
     begun = "has not begun to train; choose members 0 and 2, or continue the run with `jaxdae resume"
     refused(capsys, f"member 3 (width 4, level 0.5, seed 0) {begun}", verb, *words, "--member", "3")
-    refused(capsys, "has no best weights yet, since it was not validated", verb, *words, "--weights", "best")
+    refused(
+        capsys,
+        "has no best weights yet, since it was not validated",
+        verb,
+        *words,
+        "--weights",
+        "best",
+    )
     assert not (stopped / folder.FIGURES).exists() and not (tmp_path / "no").exists()
 
 

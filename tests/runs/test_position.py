@@ -60,7 +60,13 @@ def test_progress_in_words():
 
 
 def test_only_whole_epochs_are_an_epoch():
-    members = (Progress(3), Progress(3, 0.4), Progress(3, None), Progress(3, by_log=True), Progress(None))
+    members = (
+        Progress(3),
+        Progress(3, 0.4),
+        Progress(3, None),
+        Progress(3, by_log=True),
+        Progress(None),
+    )
     assert [member.epoch for member in members] == [3, None, None, None, None]
 
 

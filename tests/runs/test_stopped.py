@@ -146,7 +146,11 @@ def test_a_card_has_the_numbers_of_the_epoch_of_the_weights(written):
     run = load_run(written((4, 8), epochs=3))
     for weights in ("last", "best"):
         card = export._card(run, 1, weights)
-        assert card.numbers == {"train_bce, epoch 2": 0.5, "val_bce, epoch 2": 0.5, "val_psnr, epoch 2": 21}
+        assert card.numbers == {
+            "train_bce, epoch 2": 0.5,
+            "val_bce, epoch 2": 0.5,
+            "val_psnr, epoch 2": 21,
+        }
     between = load_run(written((4, 5), epochs=1))
     assert export._card(between, 1, "last").numbers == {}  # nothing was measured there
     assert export._card(between, 1, "best").numbers["val_psnr, epoch 1"] == 11
@@ -172,7 +176,10 @@ def test_members_that_have_not_begun_are_no_denoisers(written, caplog):
     assert "stopped at 17 %" in caplog.text and "members 2 and 3 have not begun" in caplog.text
     assert run.describe(3).endswith("), not trained yet") and len(run.select([0, 1])) == 2
     for members in ([2], [0, 3], None):
-        with pytest.raises(InputError, match=r"has not begun to train; choose members 0 and 1, or continue .* resume"):
+        with pytest.raises(
+            InputError,
+            match=r"has not begun to train; choose members 0 and 1, or continue .* resume",
+        ):
             run.select(members)
     with pytest.raises(InputError, match="has not begun"):
         _ = run.denoisers
@@ -200,7 +207,8 @@ def test_initial_parameters_are_no_best_ones(written):
     run = load_run(written((2,), epochs=0))
     assert run.trained_members("best") == [] and run.describe(0, "best").endswith("), not validated yet")
     with pytest.raises(
-        InputError, match="has no best weights yet, since it was not validated; take its last weights, or"
+        InputError,
+        match="has no best weights yet, since it was not validated; take its last weights, or",
     ):
         run.select([0], "best")
     assert run.epoch(0, "best") is None
@@ -254,7 +262,11 @@ def test_a_checkpoint_that_does_not_say_its_position_has_the_epoch_of_its_log(wr
     [
         ((2,), 0, ["last weights, after a part of epoch 1"] * 2 + ["not trained yet"] * 2),
         ((4, 7), 1, ["last weights, after epoch 1 and a part of epoch 2"] * 4),
-        ((4, 5), 1, ["last weights, after epoch 1 and a part of epoch 2"] * 2 + ["last epoch 1"] * 2),
+        (
+            (4, 5),
+            1,
+            ["last weights, after epoch 1 and a part of epoch 2"] * 2 + ["last epoch 1"] * 2,
+        ),
     ],
 )
 def test_an_older_checkpoint_says_who_has_begun_the_epoch(written, steps, epochs, states):
