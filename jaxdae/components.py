@@ -11,7 +11,7 @@ import numbers
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from jaxdae.errors import InputError, require_name
+from jaxdae.errors import InputError, require_name, shown
 
 
 class Setting(NamedTuple):
@@ -38,6 +38,7 @@ class Setting(NamedTuple):
     def checked(self, value: Any) -> Any:
         """The value in its canonical type; InputError if it has another type or is out of bounds."""
         words = self.name.replace("_", " ")
+        value = plain(value)
         if self.each and isinstance(value, (list, tuple)):
             return tuple(map(self.checked, value))
         if value is None and self.default is None:
@@ -45,7 +46,9 @@ class Setting(NamedTuple):
         if self.choices is not None:
             require_name(words, value, self.choices)
         elif self.type is bool and not isinstance(value, bool):
-            raise InputError(f"{words} {value!r} is neither true nor false")
+            raise InputError(f"{words} {shown(value)} is neither true nor false")
+        elif isinstance(self.default, str) and not isinstance(value, str):
+            raise InputError(f"{words} {shown(value)} is not text")
         if self.type not in (int, float):
             return value
         kind = numbers.Integral if self.type is int else numbers.Real  # NumPy's scalars too
@@ -54,7 +57,7 @@ class Setting(NamedTuple):
         if not (typed and self.low <= value < self.below) or (self.above and value == self.low):
             what = f"{'an integer' if self.type is int else 'a number'} {'above' if self.above else 'of at least'}"
             most = f" and below {self.below:g}" if math.isfinite(self.below) else ""
-            raise InputError(f"{words} {value!r} is not allowed: give {what} {self.low:g}{most}")
+            raise InputError(f"{words} {shown(value)} is not allowed: give {what} {self.low:g}{most}")
         return self.type(value)
 
 
@@ -85,7 +88,7 @@ def number(
 def settings(component: Any) -> dict[str, Setting]:
     """The declared fields of a component, or of its class, by name; InputError if it is something else."""
     if not dataclasses.is_dataclass(component):
-        raise InputError(f"{component!r} is not a component (noise, model, objective or optimizer)")
+        raise InputError(f"{shown(component)} is not a component (noise, model, objective or optimizer)")
     fields = [f for f in dataclasses.fields(component) if "setting" in f.metadata or f.name not in ("parent", "name")]
     for field in fields:
         if "setting" not in field.metadata:
@@ -115,7 +118,18 @@ def replace(component: Any, values: Mapping[str, Any]) -> Any:
 def to_dict(component: Any, kinds: Mapping[str, type] | None = None) -> dict[str, Any]:
     """The fields of a component by name, JSON types, and its `kind` where there are several."""
     kind = {} if kinds is None else {"kind": kind_of(component, kinds)}
-    return kind | {name: getattr(component, name) for name in settings(component)}
+    return kind | {name: plain(getattr(component, name)) for name in settings(component)}
+
+
+def plain(value: Any) -> Any:
+    """A value without the types of NumPy: its scalars and 0-d arrays become Python's, in tuples and lists too."""
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    if isinstance(value, tuple):
+        items = [plain(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
+    return value.item() if is_scalar else value
 
 
 def from_dict(fields: Mapping[str, Any], kinds: Mapping[str, type]) -> Any:

@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxdae"
 RANKS = (
-    {"data", "distributed", "metrics", "parallel", "rng", "types", "errors", "components", "devices", "plots"},
+    {"data", "distributed", "metrics", "parallel", "rng", "devices", "plots"}
+    | {"types", "errors", "components", "arguments"},
     {"objectives", "models", "noise"},
     {"training", "evaluation"},
     {"runs", "verification"},
