@@ -15,19 +15,13 @@ import numpy as np
 from flax import struct
 
 from jaxdae import components
-from jaxdae.errors import InputError, nearest
-from jaxdae.models import MODELS, ConvAutoencoder
+from jaxdae.arguments import require_seed, require_sequence
+from jaxdae.errors import InputError, nearest, require_name, shown
+from jaxdae.models import ConvAutoencoder
 from jaxdae.noise import Noise, check_noise, format_level
-from jaxdae.objectives import OBJECTIVES, Supervised
+from jaxdae.objectives import Supervised
+from jaxdae.training.composition import KINDS, require_axes, require_component, require_member, require_members
 from jaxdae.training.optimizers import OPTIMIZERS
-
-KINDS: dict[str, dict[str, type] | None] = {
-    "noise": None,
-    "model": MODELS,
-    "objective": OBJECTIVES,
-    "optimizer": OPTIMIZERS,
-}
-"""The components of a member, and what they can be; `Noise` is the only noise."""
 
 
 @struct.dataclass
@@ -54,35 +48,37 @@ class Group(NamedTuple):
 
 def check_member(member: Member) -> Member:
     """The member in canonical form (levels as pairs, numbers as floats); InputError for a value not allowed."""
-    seed = member.seed
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed!r} is not an integer from 0 to 4294967295")
-    for slot, other in itertools.permutations(KINDS, 2):
-        if (component := getattr(member, slot)) and type(component) in (KINDS[other] or {"": Noise}).values():
-            raise InputError(f"{type(component).__name__} is the {other} of a member, not its {slot}; exchange them")
+    require_member("member", member)
+    require_seed(member.seed)
+    for slot in ("noise", "model", "objective"):
+        require_component(slot, getattr(member, slot))
+    member = with_optimizer(member)
+    require_component("optimizer", member.optimizer)
     noise, model, objective = check_noise(member.noise), *map(components.checked, (member.model, member.objective))
-    for component, contract in ((model, ("prediction", "multiple", "reach")), (objective, ("loss",))):
-        for name in contract:
-            if not hasattr(component, name):
-                raise InputError(f"{type(component).__name__} does not say its {name} (docs/extending.md)")
-    optimizer = components.checked(with_optimizer(member).optimizer)
-    return Member(int(seed), noise, model, objective.check(noise, model), optimizer)
+    optimizer = components.checked(member.optimizer)
+    return Member(int(member.seed), noise, model, objective.check(noise, model), optimizer)
 
 
 def with_optimizer(member: Member) -> Member:
     """The member with the optimizer that its model names, if it has none of its own."""
     if member.optimizer is not None:
         return member
-    return member.replace(optimizer=OPTIMIZERS[getattr(member.model, "optimizer", "adam")]())  # type: ignore[attr-defined]
+    name = getattr(member.model, "optimizer", "adam")
+    require_name("optimizer", name, OPTIMIZERS)
+    return member.replace(optimizer=OPTIMIZERS[name]())  # type: ignore[attr-defined]
 
 
 def check_members(members: Member | Sequence[Member], names: Sequence[str] = ()) -> tuple[Member, ...]:
     """One or several members in canonical form; InputError, by their `names`, for one not allowed, or two equal."""
-    members = (members,) if isinstance(members, Member) else tuple(members)
+    if isinstance(members, Member):
+        members = (members,)
+    require_members(members)
+    members = tuple(members)
     if not members:
         raise InputError("there is no member to train; give at least one")
     first: dict[Member, int] = {}
     for index, member in enumerate(members):
+        require_member(f"members[{index}]", member)
         try:
             canonical = check_member(member)
         except InputError as error:
@@ -106,15 +102,13 @@ def grid(member: Member, axes: Mapping[str, Sequence[Any]]) -> tuple[Member, ...
         corruption, other numbers, level, and seed fastest. A field that only some of the components have varies those
         that have it. InputError if no component has a field, or a combination is not allowed (which one is said).
     """
+    require_axes(member, axes)
     cells: list[tuple[Member, dict[str, Any]]] = [(member, {})]
     for path in sorted(axes, key=lambda path: (_rank(path), "." in path, path)):
         values = axes[path]
         if path.startswith("optimizer."):
             cells = [(with_optimizer(cell), chosen) for cell, chosen in cells]
-        if isinstance(values, (str, int, float)):
-            raise InputError(f"{path} {values!r} is not a sequence of values: write [{values!r}] for a single one")
-        if not len(values):
-            raise InputError(f"{path} has no values; give at least one")
+        _require_values(path, values)
         if not any(_has(cell, path) for cell, _ in cells):
             raise InputError(f"no component has a field {path!r}; {nearest(path, _paths(cells))}")
         cells = [
@@ -126,8 +120,18 @@ def grid(member: Member, axes: Mapping[str, Sequence[Any]]) -> tuple[Member, ...
     return check_members([cell for cell, _ in cells], names)
 
 
+def _require_values(path: str, values: Any) -> None:
+    """InputError unless an axis has values, of a whole component its instances."""
+    require_sequence(path, values)
+    if not len(values):
+        raise InputError(f"{path} has no values; give at least one")
+    for value in values if path in KINDS else ():
+        if path != "optimizer" or value is not None:
+            require_component(path, value)
+
+
 def _shown(value: Any) -> str:
-    return type(value).__name__ if dataclasses.is_dataclass(value) else repr(value)
+    return type(value).__name__ if dataclasses.is_dataclass(value) else shown(value)
 
 
 def _rank(path: str) -> int:

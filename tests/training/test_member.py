@@ -47,9 +47,9 @@ def test_a_checked_member_is_canonical():
         (Member(optimizer=Adadelta(rho=1.0)), "rho 1.0 is not allowed: give a number above 0 and below 1"),
         (Member(optimizer=Adam(ema_decay=1.0)), "ema decay 1.0 is not allowed"),
         (Member(optimizer=SGD(schedule="one-cycle")), r"schedule 'one-cycle' is not known; did you mean one_cycle\?"),
-        (Member(optimizer="adam"), "'adam' is not a component"),
+        (Member(optimizer="adam"), r"Member.optimizer is 'adam', which is not a component; give Adam\(\)"),
         (Member(objective=Supervised), "Supervised is a class; give an instance"),
-        (Member(objective=Adam()), "Adam is the optimizer of a member, not its objective; exchange them"),
+        (Member(objective=Adam()), r"Member.objective is an Adam; did you swap objective and optimizer\?"),
     ],
 )
 def test_a_bad_member_is_refused_in_one_sentence(member, sentence):
@@ -124,7 +124,7 @@ def test_a_grid_takes_whole_noises():
         ({"seed": 3}, r"seed 3 is not a sequence of values: write \[3\]"),
         ({"noise.level": "0:1"}, r"noise.level '0:1' is not a sequence of values"),
         ({"seed": []}, "seed has no values; give at least one"),
-        ({"optimizer": ["adam"]}, "'adam' is not a component"),
+        ({"optimizer": ["adam"]}, r"Member.optimizer is 'adam', which is not a component; give Adam\(\)"),
     ],
 )
 def test_a_bad_grid_is_refused_in_one_sentence(axes, sentence):
