@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, shown
 
 Images = Float[Array | np.ndarray, "*batch height width channel"]
 PerImage = Float[Array | np.ndarray, "*batch"]
@@ -56,6 +56,10 @@ def mse(denoised: Images, clean: Images, weight: Weight | None = None) -> PerIma
 
 def _require_images(*images: Images) -> None:
     for image in images:
+        if not hasattr(image, "dtype"):
+            raise InputError(f"metrics need arrays of images on the [0, 1] scale, not {shown(image)}")
+        if len(image.shape) < 3:
+            raise InputError(f"metrics need images (.., height, width, channel), not an array of shape {image.shape}")
         if not jnp.issubdtype(image.dtype, jnp.floating):
             raise InputError(f"metrics need floats on the [0, 1] scale, not {image.dtype}; divide 8-bit images by 255")
     first, second = (image.shape[-3:] for image in images)
@@ -109,6 +113,7 @@ def _window_mean(images: Images) -> Float[Array | np.ndarray, "*batch rows colum
 
 def score(denoised: Images, clean: Images) -> dict[str, PerImage]:
     """`bce`, `mse`, `psnr` and, if they are large enough for it, `ssim` of every image, clamped to [0, 1] first."""
+    _require_images(denoised, clean)
     image = jnp.clip(denoised, 0, 1)
     metrics = (bce, mse, psnr, ssim) if has_ssim(clean.shape) else (bce, mse, psnr)
     return {metric.__name__: metric(image, clean) for metric in metrics}

@@ -11,7 +11,7 @@ it is the identity.
 
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +21,10 @@ from flax import struct
 from jaxtyping import Array, Float, Int
 
 from jaxdae import components, rng
+from jaxdae.arguments import require_flag, require_instance, require_seed
 from jaxdae.components import number, structure
-from jaxdae.data.source import require_unit_range, to_unit
-from jaxdae.errors import InputError
+from jaxdae.data.source import require_images, require_noisy_scale, require_unit_range, to_unit
+from jaxdae.errors import InputError, shown
 from jaxdae.rng import Draws
 from jaxdae.types import Image, Images, PRNGKey, RawImages, Scalar
 
@@ -176,18 +177,34 @@ def noisy_examples(
         The noisy images; beyond [0, 1] only if `noise.clip` is False. InputError if the noise, or the type or range of
         the images, is not allowed.
     """
+    if isinstance(images, Noise):
+        raise InputError("images is a Noise; did you swap images and noise?")
     noise = check_noise(noise)
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed {seed} is not an integer from 0 to 4294967295")
-    if not beyond:
+    require_seed(seed)
+    require_flag("beyond", beyond)
+    require_images(images)
+    if index is not None:
+        _require_index(index, len(images))
+    if beyond:
+        require_noisy_scale(images)
+    else:
         require_unit_range(images)
     with rng.pinned():
         positions = jnp.arange(images.shape[0]) if index is None else jnp.asarray(index)
         return corrupt_batch(noise, Draws(jnp.uint32(seed), jnp.uint32(rng.EVALUATION), positions), to_unit(images))[0]
 
 
+def _require_index(index: Any, count: int) -> None:
+    """InputError unless a value is an array of one position in a dataset for each image."""
+    is_array = hasattr(index, "dtype") and np.issubdtype(index.dtype, np.integer)
+    if not is_array or tuple(index.shape) != (count,) or int(index.min()) < 0:
+        raise InputError(f"index {shown(index)} is not allowed: give an array of {count} integers of at least 0")
+
+
 def check_noise(noise: Noise) -> Noise:
     """The noise with its level as the pair (low, high); InputError if a field or the level is not allowed."""
+    way_out = "give its .noise" if hasattr(noise, "noise") else "give Noise(level=0.5)"
+    require_instance("noise", noise, Noise, way_out)
     noise = components.checked(noise)
     low, high = level_range(noise.level)
     corruption = CORRUPTIONS[noise.corruption]
@@ -207,10 +224,12 @@ def level_range(level: Any) -> Level:
     """A level in any form, 0.5, (0, 1), "0.5" or "0:1", as the pair (low, high); InputError if it has none."""
     try:
         ends = level.split(":", 1) if isinstance(level, str) else [level] if isinstance(level, numbers.Real) else level
+        if isinstance(ends, (Mapping, Set)) or any(isinstance(end, (bool, np.bool_)) for end in ends):
+            raise TypeError
         low, high = [float(end) for end in ends] * (2 // len(ends))
         return low, high
     except (TypeError, ValueError, ArithmeticError):
-        raise InputError(f"noise level {level!r} is neither a number (0.5) nor a range (0:1)") from None
+        raise InputError(f"noise level {shown(level)} is neither a number (0.5) nor a range (0:1)") from None
 
 
 def format_level(level: Level) -> str:

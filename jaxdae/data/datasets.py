@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from jaxdae.arguments import require_path
 from jaxdae.data.idx import parse_idx_images, unpacked
-from jaxdae.data.source import InMemory, Source
-from jaxdae.errors import InputError, require_name
+from jaxdae.data.source import InMemory, Source, require_channels_last
+from jaxdae.errors import InputError, require_name, shown
 
 Images = UInt8[np.ndarray, "example height width channel"]
 
@@ -46,6 +47,11 @@ class ImageData:
     def __post_init__(self) -> None:
         """Raises InputError unless both are 8-bit images of one size."""
         both = (self.train, self.test)
+        for images in both:
+            if not isinstance(images, np.ndarray):
+                raise InputError(f"images given as {shown(images)} cannot be used; give a NumPy array of type uint8")
+        if self.name is not None and not isinstance(self.name, str):
+            raise InputError(f"name {shown(self.name)} of a dataset is not allowed: give text, or leave it out")
         if any(
             images.dtype != np.uint8 or images.ndim != 4 or images.size == 0 or images.shape[1:] != self.train.shape[1:]
             for images in both
@@ -54,12 +60,7 @@ class ImageData:
             raise InputError(
                 f"training and test images must be uint8 (example, height, width, channel) of one size, not {shapes}"
             )
-        _, first, width, last = self.train.shape
-        if first <= 4 < last and width > 4:
-            raise InputError(
-                f"images of shape {self.train.shape} seem to have their {first} channels first; "
-                "give images.transpose(0, 2, 3, 1)"
-            )
+        require_channels_last(self.train.shape)
         if self.train.max() == 1:
             raise InputError("no training image is brighter than 1 of 255; multiply images of zeros and ones by 255")
 
@@ -110,7 +111,12 @@ def load(
 
     InputError if the name is not known, a file is damaged, or it is neither here nor can be fetched.
     """
+    if isinstance(name, os.PathLike) or (isinstance(name, str) and os.sep in name):
+        raise InputError(f"dataset {str(name)!r} is a path; pictures of your own are read by read_own")
     require_name("dataset", name, DATASETS)
+    for folder, path in (("manual_dir", manual_dir), ("data_dir", data_dir)):
+        if path is not None:
+            require_path(folder, path)
     if name == "digits":
         return _digits()
     manual_dir = manual_dir or os.environ.get("JAXDAE_MANUAL_DIR")

@@ -5,7 +5,8 @@ is `examples`, how many there are, and a pure `take(draws, index) -> Sample`, ca
 the source knows its value range, the file values that stand for 0 and 1.
 """
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +14,17 @@ import numpy as np
 from flax import struct
 from jaxtyping import Array, Float
 
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, shown
 from jaxdae.rng import Draws
 from jaxdae.types import Image, Index, RawImages
 
 ValueRange = tuple[float, float]
 EIGHT_BIT: ValueRange = (0.0, 255.0)
+MAX_CHANNELS = 4
+"""More are taken for a side of the image."""
+MAX_NOISY, MAX_SHARE = 26.0, 0.005
+"""At the highest noise level, 5, less than this share of the values is larger: five standard deviations of normal noise
+beyond white, two photons of Poisson noise. On the scale to 255 more of them are, save in an almost black picture."""
 
 
 class Sample(NamedTuple):
@@ -90,6 +96,57 @@ def to_unit(images: RawImages) -> Float[Array, "example height width channel"]:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise InputError(f"images of type {images.dtype} cannot be used: give 8-bit ones, or floats from 0 to 1")
     return images.astype(jnp.float32)
+
+
+def require_images(images: Any, name: str = "images") -> None:
+    """InputError unless a value is an array of 8-bit or float images, (image, height, width, channel)."""
+    if hasattr(images, "test"):
+        raise InputError(f"{name} is {shown(images)}, not an array of images; give its .test or .train")
+    if not (hasattr(images, "dtype") and hasattr(images, "shape")):
+        raise InputError(f"{name} is {shown(images)}; give an array of images, (image, height, width, channel)")
+    if len(images.shape) != 4 or min(images.shape) == 0:
+        raise InputError(f"{name} of shape {tuple(images.shape)} cannot be used: give (image, height, width, channel)")
+    require_channels_last(images.shape, name)
+    if images.dtype != jnp.uint8 and not jnp.issubdtype(images.dtype, jnp.floating):
+        raise InputError(f"{name} of type {images.dtype} cannot be used: give 8-bit ones, or floats from 0 to 1")
+
+
+def require_channels_last(shape: Sequence[int], name: str = "images") -> None:
+    """InputError if a shape (image, height, width, channel) can only be (image, channel, height, width)."""
+    if is_channels_first(shape):
+        first = shape[1]
+        raise InputError(
+            f"{name} of shape {tuple(shape)} seem to have their {first} channels first; "
+            "give images.transpose(0, 2, 3, 1)"
+        )
+
+
+def is_channels_first(shape: Sequence[int]) -> bool:
+    """Whether a shape of images can only be (image, channel, height, width)."""
+    _, first, width, last = shape
+    return first <= MAX_CHANNELS < last and width > MAX_CHANNELS
+
+
+def require_noisy_scale(images: Any, name: str = "images") -> None:
+    """InputError if floats, which may lie beyond [0, 1], are not finite or can only be on another scale."""
+    values = np.asarray(images)
+    if values.dtype == np.uint8:
+        return
+    if not np.isfinite(values).all():
+        raise InputError(f"{name} have values that are not finite; give floats on the [0, 1] scale")
+    if share_beyond(values, MAX_NOISY) > MAX_SHARE:
+        raise InputError(
+            f"{name} must be floats on the [0, 1] scale, which noise may leave, not from {values.min():g} to "
+            f"{values.max():g}; divide by the value of white (255 for 8-bit images)"
+        )
+
+
+def share_beyond(values: np.ndarray, bound: float) -> float:
+    """The share of values whose size exceeds a bound; 0 if they are one or two, such as hot pixels."""
+    if not values.size or max(-values.min(), values.max()) <= bound:
+        return 0.0
+    count = int(np.count_nonzero(values > bound)) + int(np.count_nonzero(values < -bound))
+    return count / values.size if count > 2 else 0.0
 
 
 def require_unit_range(images: RawImages) -> None:

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxdae import metrics, parallel, rng
-from jaxdae.data.source import require_unit_range, to_unit
-from jaxdae.errors import InputError
+from jaxdae.data.source import to_unit
+from jaxdae.evaluation.doors import require_evaluation, require_measurement
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.models.prediction import predict
 from jaxdae.noise import Noise, check_noise, corrupt_batch, format_level
@@ -54,10 +54,9 @@ def measure(
         is no `ssim` of images that are smaller than its window. InputError if the noise, a level, the type, range or
         channels of the images are not allowed.
     """
-    if not len(levels):
-        raise InputError("there is no test level; give at least one")
-    noises = [check_noise(noise.replace(level=level)) for level in levels]  # type: ignore[attr-defined]
-    require_unit_range(images)
+    require_measurement(denoisers, images, levels, noisy=noisy, seed=seed, mesh=mesh)
+    noise = check_noise(noise)
+    noises = [check_noise(noise.replace(level=float(level))) for level in levels]  # type: ignore[attr-defined]
     for denoiser in denoisers:
         denoiser.check_shape(images.shape)
     values = jnp.asarray([test.level[0] for test in noises], jnp.float32)
@@ -160,10 +159,8 @@ def evaluate(
         None, as JSON has no such number. InputError if a level or the corruption is not allowed, or a position does not
         exist.
     """
-    chosen = range(len(denoisers)) if members is None else members
-    for index in chosen:
-        if not 0 <= index < len(denoisers):
-            raise InputError(f"member {index} does not exist; give 0 to {len(denoisers) - 1}")
+    require_evaluation(denoisers, images, corruption=corruption, members=members, noisy_target=noisy_target)
+    chosen = range(len(denoisers)) if members is None else [int(index) for index in members]
     tests: dict[tuple[str, bool], list[int]] = {}
     for index in chosen:
         own = denoisers[index].about.noise

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdae.errors import InputError
+from jaxdae.data.source import is_channels_first, require_noisy_scale
+from jaxdae.errors import InputError, shown
 
 PATCH = 7
 CONFIDENCE = 0.99
@@ -60,12 +61,20 @@ def estimate_noise_level(image: Any) -> Estimate:
         trusted where the noise is seen to be of another kind: correlated between pixels (JPEG, resized pictures), or
         single black and white pixels. InputError for another shape or type.
     """
-    pixels = np.asarray(image)
+    try:
+        pixels = np.asarray(image)
+    except ValueError:
+        raise InputError(f"the noise level of {shown(image)} of unequal rows cannot be estimated") from None
     if pixels.ndim not in (2, 3) or 0 in pixels.shape or not np.issubdtype(pixels.dtype, np.floating):
         raise InputError(
             f"the noise level of {pixels.dtype} of shape {pixels.shape} cannot be estimated; give (height, width) or "
             "(height, width, channel) floats on the [0, 1] scale"
         )
+    if pixels.ndim == 3 and is_channels_first((1, *pixels.shape)):
+        raise InputError(
+            f"an image of shape {pixels.shape} seems to have its channels first; give np.moveaxis(image, 0, -1)"
+        )
+    require_noisy_scale(pixels, "the noise level cannot be estimated: values")
     channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
     return combine([_of_channel(channel) for channel in channels])
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import logging
 import numbers
 import sys
 from collections.abc import Callable, Iterator
@@ -13,10 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxdae import parallel, rng
-from jaxdae.data.source import EIGHT_BIT, ValueRange
-from jaxdae.errors import InputError
+from jaxdae.arguments import require_callable, require_flag, require_instance
+from jaxdae.components import plain
+from jaxdae.data.source import EIGHT_BIT, MAX_SHARE, ValueRange, require_noisy_scale, share_beyond
+from jaxdae.errors import InputError, shown
 from jaxdae.models.prediction import predict
-from jaxdae.noise import Noise, check_noise
+from jaxdae.noise import Noise, check_noise, format_level
 from jaxdae.types import Images, PerImage, Scalar
 
 TILE = 256
@@ -25,6 +28,9 @@ PIXELS_AT_ONCE = 2**18
 """Pixels that go through the network together."""
 PIXELS_ON_DEVICE = 2**24
 MOST = sys.float_info.max
+MAX_DEVIATIONS = 4
+"""Standard deviations of normal noise that less than `MAX_SHARE` of the values exceed by far."""
+_log = logging.getLogger("jaxdae")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +56,9 @@ class About:
 
     def __post_init__(self) -> None:
         """Raises InputError for values of other types or lengths, which a file can hold."""
+        object.__setattr__(self, "noise", check_noise(self.noise))
+        for name in ("channels", "value_range", "size", "trained_on", "seed"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         whole, real = numbers.Integral, numbers.Real
         fits = {
             "channels": _are((self.channels,), whole, 1, 1),
@@ -81,6 +90,15 @@ class Denoiser:
     """Its parameters, one network's."""
     about: About
 
+    def __post_init__(self) -> None:
+        """Raises InputError unless there is a network, and what it was made for."""
+        kind = type(self.module)
+        if isinstance(self.module, type):
+            raise InputError(f"module is the class {self.module.__name__}; give an instance, {self.module.__name__}()")
+        if not all(hasattr(kind, name) or hasattr(self.module, name) for name in ("prediction", "multiple", "reach")):
+            raise InputError(f"module is {shown(self.module)}, not a network; give an instance, such as UNet()")
+        require_instance("about", self.about, About, "give About(noise, channels)")
+
     def apply(self, images: Images, level: PerImage | Scalar | None = None) -> Images:
         """The denoised images, pure: no check, no tiling; on the [0, 1] scale, which image and residual may leave."""
         return predict(self.module, self.params, images, level).image
@@ -108,14 +126,20 @@ class Denoiser:
             InputError if the images have another shape, type, range or number of channels, or the level is missing,
             out of range, or of no use to the network.
         """
-        images, levels = self._checked(noisy), self.check_level(level, len(noisy))
+        require_flag("mirrored", mirrored)
+        if progress is not None:
+            require_callable("progress", progress)
+        images = self._checked(noisy)
+        levels = self.check_level(level, len(images))
         with rng.pinned():
             return _denoise_tiled(self.params, images, self.module, levels, mirrored, progress)
 
     def layers(self, noisy: Images, level: Any = None) -> dict[str, Float[Array, "batch rows columns feature"]]:
         """What the network sows of its hidden layers (encoder_0 .. decoder_0 ..) for images on the [0, 1] scale."""
+        images = self._checked(noisy)
+        levels = self.check_level(level, len(images))
         with rng.pinned():
-            return _sown_layers(self.params, self._checked(noisy), self.check_level(level, len(noisy)), self.module)
+            return _sown_layers(self.params, images, levels, self.module)
 
     @property
     def takes_level(self) -> bool:
@@ -129,11 +153,14 @@ class Denoiser:
         if level is None:
             raise InputError("this denoiser takes the noise level as an input; give its level (--noise-level)")
         if not self.takes_level:
-            raise InputError(f"this denoiser takes no noise level; leave {level!r} out")
+            raise InputError(f"this denoiser takes no noise level; leave {shown(level)} out")
         try:
+            if np.asarray(level).dtype.kind not in "iufV":  # text and truth values; V: bfloat16
+                raise TypeError
             levels = np.broadcast_to(np.asarray(level, np.float32), images)
         except (TypeError, ValueError):
-            raise InputError(f"noise level {level!r} is neither a number nor one for each of {images} images") from None
+            words = f"neither a number nor one for each of {images} images"
+            raise InputError(f"noise level {shown(level)} is {words}") from None
         check_noise(self.about.noise.replace(level=(float(levels.min()), float(levels.max()))))  # type: ignore[attr-defined]
         return levels
 
@@ -154,7 +181,7 @@ class Denoiser:
             raise InputError(f"images of {shape[1:3]} pixels cannot be denoised; this denoiser takes {size} only")
 
     def _checked(self, given: Any) -> np.ndarray:
-        noisy = np.asarray(given)
+        noisy = _array(given)
         self.check_shape(noisy.shape)
         clipped = self.about.noise.clip
         in_range = noisy.min() >= 0 and noisy.max() <= 1 if clipped else np.isfinite(noisy).all()
@@ -163,7 +190,34 @@ class Denoiser:
                 f"images must be floats from 0 to 1, got {noisy.dtype} from {noisy.min()} to {noisy.max()}; "
                 "divide 8-bit ones by 255"
             )
+        if not clipped:
+            require_noisy_scale(noisy)
+            self._warn_of_scale(noisy)
         return noisy.astype(np.float32, copy=False)
+
+    def _warn_of_scale(self, noisy: np.ndarray) -> None:
+        """Warns of images that are on another scale, or much noisier than those of the training."""
+        noise = self.about.noise
+        bound = 1 + MAX_DEVIATIONS * max(noise.level[1], 0.5)
+        if noise.corruption != "poisson" and share_beyond(noisy, bound) > MAX_SHARE:
+            _log.warning(
+                f"images reach from {noisy.min():g} to {noisy.max():g}, far beyond [0, 1] and beyond the noise of the "
+                f"training ({format_level(noise.level)}); if white is not 1 in them, divide by its value"
+            )
+
+
+def _array(images: Any) -> np.ndarray:
+    """Images as an array of numbers; InputError if they are something else."""
+    if hasattr(images, "test"):
+        raise InputError(f"images is {shown(images)}, not an array of images; give its .test on the [0, 1] scale")
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        raise InputError(f"images given as {shown(images)} are not of one size; give one array for each size") from None
+    if array.dtype.kind not in "biufV":
+        what = shown(images) if array.ndim == 0 else f"of type {array.dtype}"
+        raise InputError(f"images {what} cannot be denoised; give (image, height, width, channel) floats on [0, 1]")
+    return array
 
 
 @functools.partial(jax.jit, static_argnames="module")
