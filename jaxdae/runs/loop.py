@@ -16,11 +16,13 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxdae import components, distributed, evaluation, parallel, training
+from jaxdae.arguments import require_flag, require_path
 from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
 from jaxdae.runs.disk import failures_named
+from jaxdae.runs.doors import require_data, require_train_arguments
 from jaxdae.runs.folder import Config, Loop
 from jaxdae.runs.frozen import frozen_members, name_frozen
 from jaxdae.runs.lock import locked
@@ -63,6 +65,7 @@ def train(
         Interrupted: Ctrl-C or SIGTERM came while training with `out`.
         CannotWrite: the disk is full, or `out` cannot be written any more; the checkpoints in it are whole.
     """
+    require_train_arguments(members, data, out=out, overwrite=overwrite, progress=progress, initial=initial)
     checked = check_members(members)
     writers.check_writers(log, log_pictures)
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
@@ -118,6 +121,8 @@ def resume(
         InputError: there is no run, it already has more epochs, a schedule has an end, or a writer cannot start.
         Interrupted, CannotWrite: as in `train`.
     """
+    require_path("path", path, ", or load_run(path) to read it without training")
+    require_flag("progress", progress)
     path = Path(path)
     config = folder.load_config(path)
     own_log, own_pictures = writers.saved_settings(path) if log is None else (log, 1)
@@ -125,6 +130,7 @@ def resume(
     writers.check_writers(*log_to)
     if data is None:
         data = load_again(config.source)
+    require_data(data)
     folder.check_source(path, config.source, data)
     if epochs is not None:
         config = _with_epochs(path, config, epochs)

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import jax
 
+from jaxdae.arguments import require_integer, require_path, require_sequence
 from jaxdae.errors import InputError, require_name
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.runs import checkpoints, folder, older
@@ -82,6 +83,8 @@ class Run:
         InputError if one does not exist or has no such weights yet: `trained_members` have.
         """
         require_name("weights", weights, get_args(Weights))
+        if members is not None:
+            require_sequence("members", members)
         chosen = range(len(self.members)) if members is None else map(self.index, members)
         return [self._denoiser(index, weights) for index in chosen]
 
@@ -119,12 +122,14 @@ class Run:
         if member is None:
             begun = self.trained_members() or list(range(len(self.members)))
             return begun[default_member([self.members[index] for index in begun])]
+        require_integer("member", member)
         if not 0 <= member < len(self.members):
             raise InputError(f"member {member} does not exist; this run has members 0 to {len(self.members) - 1}")
-        return member
+        return int(member)
 
     def describe(self, index: int, weights: Weights = "last") -> str:
         """A member in words: its index, what it is, and the epoch of its weights."""
+        index = self.index(index)
         progress = self.progress[index]
         if index not in self.trained_members(weights):
             state = "not validated yet" if weights == "best" else "not trained yet"
@@ -171,6 +176,7 @@ def load_run(path: str | os.PathLike) -> Run:
     It is that of its newest whole checkpoint, and so is its history. Newer checkpoints that are
     damaged, later lines of the log, and members that have trained less than others are warned of.
     """
+    require_path("path", path)
     path = Path(path)
     config = folder.load_config(path)
     with checkpoints.open_manager(path / folder.CHECKPOINTS) as manager:

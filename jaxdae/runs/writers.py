@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from jaxdae.errors import InputError, require_name
+from jaxdae.arguments import is_integer, require_names
+from jaxdae.errors import InputError, require_name, shown
 from jaxdae.runs import folder
 from jaxdae.runs.files import write_text
 from jaxdae.runs.folder import Config
@@ -137,8 +138,10 @@ def _show(epoch: int, member: int, picture: np.ndarray, writer: Writer) -> None:
 
 def check_writers(names: Sequence[Any], pictures_every: int = 1) -> None:
     """Raises InputError for a writer that is not known, or whose package is not installed."""
-    if not isinstance(pictures_every, int) or pictures_every < 0:
-        raise InputError(f"log pictures every {pictures_every!r} epochs is not allowed: give an integer of at least 0")
+    if not is_integer(pictures_every) or pictures_every < 0:
+        words = f"log pictures every {shown(pictures_every)} epochs"
+        raise InputError(f"{words} is not allowed: give an integer of at least 0")
+    require_names("log", names)
     for name in names:
         if callable(name):
             continue
