@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxdae.arguments import require_flag, require_fraction, require_integer, require_path, require_sequence
+from jaxdae.components import plain
 from jaxdae.data import photographs
 from jaxdae.data.colour import COLOURS, in_colour
 from jaxdae.data.datasets import DATASETS, ImageData, load
@@ -26,7 +28,7 @@ from jaxdae.data.ranges import (
     value_type,
 )
 from jaxdae.data.source import EIGHT_BIT, InMemory, Source, ValueRange
-from jaxdae.errors import InputError, nearest, require_name
+from jaxdae.errors import InputError, nearest, require_name, shown
 
 PATCH = 64
 _NONE = type(None)
@@ -175,14 +177,18 @@ def read_own(
 
     InputError if there is nothing to read, or the pictures, a pair of them and the settings do not fit.
     """
+    require_path("dataset", dataset, "; images in memory are given as ImageData(train, test)")
+    if target is not None:
+        require_path("target", target)
+    for name, flag in (("noisy_target", noisy_target), ("augment", augment), ("strict", strict)):
+        require_flag(name, flag)
     if colour is not None:
         require_name("colour", colour, COLOURS)
-    if patch < 1:
-        raise InputError(f"patch {patch} is not allowed: give a number of pixels from 1")
-    if coverage < 1:
-        raise InputError(f"coverage {coverage} is not allowed: give an integer of at least 1")
-    if not 0 < held_out < 1:
-        raise InputError(f"held out {held_out:g} is not allowed: give a fraction between 0 and 1")
+    require_integer("patch", patch, 1)
+    require_integer("coverage", coverage, 1)
+    require_fraction("held out", held_out)
+    if value_range is not None:
+        require_sequence("value_range", value_range)
     given = None if value_range is None else require_range(value_range)
     path = Path(dataset)
     clean_path = None if target in (None, NEXT) else Path(target)
@@ -204,8 +210,9 @@ def read_own(
     settings = {
         "dataset": photographs.NAME if embedded else str(path.resolve()),
         "target": NEXT if target == NEXT else clean_path and str(clean_path.resolve()),
-        "noisy_target": noisy_target or target == NEXT, "patch": patch, "colour": colour, "augment": augment,
-        "held_out": held_out, "value_range": given and list(given), "coverage": coverage,
+        "noisy_target": bool(noisy_target) or target == NEXT, "patch": int(patch), "colour": colour,
+        "augment": bool(augment), "held_out": plain(held_out), "value_range": given and list(given),
+        "coverage": int(coverage),
     }  # fmt: skip
     parts = [_divided(side, len(targets) - chosen) for side in sides]
     own = OwnPictures(*parts[-1], parts[0] if target is not None else None, settings, pictures)
@@ -217,6 +224,8 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
 
     A named one is looked for as `load` does.
     """
+    if not isinstance(source, dict):
+        raise InputError(f"{shown(source)} is not the configuration of a run's images; give Run.config.source")
     _require_settings(source)
     if source["dataset"] is None:
         raise InputError("this run was trained on images given from Python; use it from there, with data=")

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from jaxdae.arguments import is_number
 from jaxdae.data.folder import Stored
 from jaxdae.data.source import EIGHT_BIT, ValueRange
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, shown
 
 Pixels = UInt8[np.ndarray, "height width channel"] | Float[np.ndarray, "height width channel"]
 """One picture, grey or RGB: 8-bit, or float32 with black at 0 and white at 1, beyond which values may lie."""
@@ -26,6 +27,8 @@ def value_type(kind: np.dtype) -> str:
 
 def require_range(value_range: Sequence[float]) -> ValueRange:
     """A given range as a pair of floats; InputError unless it is two finite numbers that rise."""
+    if isinstance(value_range, str) or not all(is_number(x) for x in value_range) or len(value_range) != 2:
+        raise InputError(f"value range {shown(value_range)} is not allowed: give two numbers, the lower first")
     low, high = map(float, value_range)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise InputError(f"--range {low:g} {high:g} is not allowed; give two numbers, the lower first")
