@@ -1,7 +1,7 @@
 """Arrays to matplotlib figures. Nothing here reads or writes a disk; `figure.savefig(path)` does."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from jaxdae.arguments import require_integer, require_sequence
+from jaxdae.errors import InputError, shown
 
 Images = Float[np.ndarray, "image height width channel"]
 
@@ -22,6 +25,7 @@ LOSS_LABELS = {
 
 def noisy_digits(noisy: Images, *, columns: int = 10) -> Figure:
     """The first figure of the classic experiment: noisy images in a row, 20 x 2 inches, grey, no axes."""
+    _require_rows({"noisy": noisy}, columns)
     return _image_rows([noisy], [""], columns, row_height=2.0)
 
 
@@ -29,6 +33,8 @@ def noisy_denoised_clean(
     noisy: Images, denoised: Images, clean: Images | None = None, *, columns: int = 10, third: str = "clean"
 ) -> Figure:
     """Its second figure: noisy images over denoised ones, and the clean (or `third`) ones below if they are known."""
+    named = {"noisy": noisy, "denoised": denoised} | ({} if clean is None else {"clean": clean})
+    _require_rows(named, columns)
     rows = [noisy, denoised] if clean is None else [noisy, denoised, clean]
     return _image_rows(rows, ["noisy", "denoised", third], columns, row_height=2.0)
 
@@ -45,6 +51,7 @@ def loss_curves(
     Losses of different kinds get a panel each. `reference`: lines with `epoch`, `train_bce` and `val_bce` (or another
     loss) of another run, drawn in grey.
     """
+    _require_curves(history, labels)
     lines = [*history, *reference]
     losses = list(dict.fromkeys(name[6:] for line in lines for name in line if name.startswith("train_"))) or ["bce"]
     many = len(labels) > 2
@@ -84,6 +91,9 @@ def feature_maps(
     columns: int = 8,
 ) -> Figure:
     """The output of one layer for one image: the image first, then every feature map on its own scale."""
+    require_integer("columns", columns, 1)
+    _require_shown("noisy", noisy, 3)
+    _require_axes("maps", maps, 3)
     features = maps.shape[-1]
     rows = -(-features // columns)
     figure = Figure(figsize=(1.2 * (columns + rows), 1.2 * rows + 0.5), layout="constrained")
@@ -96,6 +106,45 @@ def feature_maps(
         if i < features:
             axes.imshow(maps[..., i], cmap="viridis")
     return figure
+
+
+def _require_rows(rows: Mapping[str, Any], columns: Any) -> None:
+    """InputError unless rows are images of one number and size."""
+    require_integer("columns", columns, 1)
+    first = next(iter(rows.values()))
+    for name, images in rows.items():
+        _require_shown(name, images, 4)
+        if images.shape != first.shape:
+            raise InputError(f"{name} images of shape {images.shape} cannot stand below those of shape {first.shape}")
+
+
+def _require_shown(name: str, images: Any, axes: int) -> None:
+    _require_axes(name, images, axes)
+    if images.shape[-1] not in (1, 3, 4):
+        raise InputError(f"{name} images have {images.shape[-1]} channels; gray (1) and RGB (3) can be shown")
+
+
+def _require_axes(name: str, images: Any, axes: int) -> None:
+    if hasattr(images, "test"):
+        raise InputError(f"{name} images are {shown(images)}; give its .test")
+    order = "(image, height, width, channel)" if axes == 4 else "(height, width, channel)"
+    if not hasattr(images, "shape"):
+        raise InputError(f"{name} images are {shown(images)}; give an array, {order}")
+    if len(images.shape) != axes or min(images.shape) == 0:
+        raise InputError(f"{name} images of shape {tuple(images.shape)} cannot be shown; give {order}")
+
+
+def _require_curves(history: Any, labels: Any) -> None:
+    """InputError unless a history has lines of members that labels name."""
+    if hasattr(history, "history"):
+        raise InputError(f"history is {shown(history)}; give its .history")
+    require_sequence("history", history)
+    require_sequence("labels", labels)
+    for line in history:
+        if not isinstance(line, Mapping) or not {"epoch", "member"} <= line.keys():
+            raise InputError(f"history has {shown(line)} for a line; give the .history of a run")
+        if not 0 <= line["member"] < len(labels):
+            raise InputError(f"labels name {len(labels)} members, but history has member {line['member']}")
 
 
 def _image_rows(rows: Sequence[Images], names: Sequence[str], columns: int, row_height: float) -> Figure:

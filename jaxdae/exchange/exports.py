@@ -6,9 +6,10 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxdae.arguments import require_flag, require_instance, require_names, require_path
 from jaxdae.errors import InputError, require_name
 from jaxdae.exchange.onnx import write_onnx
-from jaxdae.exchange.saved import FILES, NO_CARD, WEIGHTS, Card, save_denoiser
+from jaxdae.exchange.saved import FILES, NO_CARD, WEIGHTS, Card, require_denoiser, save_denoiser
 from jaxdae.exchange.stablehlo import write_stablehlo
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.runs.files import atomic_files
@@ -66,6 +67,14 @@ def export_denoiser(
         InputError: a format is not known or needs a package that is not installed, a file exists, or a format has not
             what the denoiser needs.
     """
+    require_denoiser(denoiser)
+    require_names("formats", formats)
+    require_path("out", out)
+    require_instance("card", card, Card, "give Card(title=...), or leave it out")
+    require_flag("overwrite", overwrite)
+    if not formats:
+        raise InputError(f"there is no format to export to; give one or several of {', '.join(FORMATS)}")
+    out = Path(out)
     chosen = {name: _checked(name) for name in dict.fromkeys(formats)}
     folder, names = _names(chosen, out)
     targets = [folder / name for written in names.values() for name in written]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxdae import components
+from jaxdae.arguments import require_path
 from jaxdae.errors import InputError
 from jaxdae.noise import Noise, check_noise, noisy_examples
 from jaxdae.runs.files import atomic
@@ -27,12 +28,14 @@ def write_noisy_set(path: Path, images: RawImages, noise: Noise, *, seed: int = 
 
     InputError if the noise, the images or the name of the file are not allowed.
     """
+    require_path("path", path)
+    path = Path(path)
     if path.suffix != ".npz":
         raise InputError(f"{path} must end in .npz, the format of the file")
     noise = check_noise(noise)
     noisy, clean = np.asarray(noisy_examples(images, noise, seed=seed)), np.ascontiguousarray(images)
     digest = hashlib.sha256(noisy.tobytes() + clean.tobytes()).hexdigest()
-    about = json.dumps({"noise": components.to_dict(noise), "seed": seed})
+    about = json.dumps({"noise": components.to_dict(noise), "seed": int(seed)})
     with atomic(path) as temporary:
         np.savez_compressed(temporary, noisy=noisy, clean=clean, about=about, sha256=digest)
     return digest

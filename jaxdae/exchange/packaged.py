@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxdae.arguments import require_path
 from jaxdae.errors import InputError
 from jaxdae.evaluation.noise_level import Estimate
 from jaxdae.exchange import levels, saved
@@ -34,6 +35,7 @@ def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
     A file is one of Keras (.keras, .h5), as `jaxdae import` reads it.
     InputError if it is none of these, damaged, or a run without a checkpoint.
     """
+    require_path("path", name_or_path, f", or a name ({', '.join(PACKAGED)})")
     path = folder_of(name_or_path)
     if is_keras(path):
         from jaxdae.exchange.keras import read_keras  # h5py is loaded where it is needed

@@ -21,7 +21,8 @@ from safetensors.numpy import load as load_weights
 from safetensors.numpy import save_file
 
 from jaxdae import components
-from jaxdae.errors import InputError, require_name
+from jaxdae.arguments import require_flag, require_instance, require_path
+from jaxdae.errors import InputError, require_name, shown
 from jaxdae.models import STORED, count_parameters, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.noise import Noise, check_noise, format_level
@@ -69,6 +70,12 @@ def save_denoiser(
     Raises:
         InputError: a file exists, the type is not known, or a parameter is too large for it.
     """
+    if isinstance(path, Denoiser):
+        raise InputError(f"denoiser is {shown(denoiser)} and path is a Denoiser; did you swap them?")
+    require_denoiser(denoiser)
+    require_path("path", path)
+    require_instance("card", card, Card, "give Card(title=...), or leave it out")
+    require_flag("overwrite", overwrite)
     require_name("dtype", dtype, get_args(Dtype))
     noise = check_noise(denoiser.about.noise)
     denoiser = dataclasses.replace(denoiser, about=dataclasses.replace(denoiser.about, noise=noise))
@@ -89,6 +96,12 @@ def save_denoiser(
         (temporary / ARCHITECTURE).write_text(sealed({"schema": SCHEMA, "weights": weights} | fields))
         (temporary / README).write_text(_readme(denoiser, card, dtype))
     return path
+
+
+def require_denoiser(denoiser: Any) -> None:
+    """Raises InputError unless a value is one denoiser."""
+    way_out = "give one of its .denoisers" if hasattr(denoiser, "denoisers") else "give what load_denoiser returns"
+    require_instance("denoiser", denoiser, Denoiser, way_out)
 
 
 def is_saved(path: Path) -> bool:
@@ -124,6 +137,8 @@ def load_saved(path: Path) -> Denoiser:
 
 def load_card(path: Path) -> Card:
     """The card of the denoiser in a folder; InputError as in `load_saved`."""
+    require_path("path", path)
+    path = Path(path)
     try:
         card = Card(**_read(path, card=True))
         if not isinstance(card.numbers, Mapping) or any(
