@@ -134,6 +134,11 @@ def require_noisy_scale(images: Any, name: str = "images") -> None:
         return
     if not np.isfinite(values).all():
         raise InputError(f"{name} have values that are not finite; give floats on the [0, 1] scale")
+    require_scale(values, name)
+
+
+def require_scale(values: np.ndarray, name: str = "images") -> None:
+    """InputError if more values lie far beyond [0, 1] than noise explains."""
     if share_beyond(values, MAX_NOISY) > MAX_SHARE:
         raise InputError(
             f"{name} must be floats on the [0, 1] scale, which noise may leave, not from {values.min():g} to "

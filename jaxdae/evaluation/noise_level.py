@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxdae.data.source import is_channels_first, require_noisy_scale
+from jaxdae.data.source import is_channels_first, require_scale
 from jaxdae.errors import InputError, shown
 
 PATCH = 7
@@ -74,7 +74,7 @@ def estimate_noise_level(image: Any) -> Estimate:
         raise InputError(
             f"an image of shape {pixels.shape} seems to have its channels first; give np.moveaxis(image, 0, -1)"
         )
-    require_noisy_scale(pixels, "the noise level cannot be estimated: values")
+    require_scale(pixels, "the values of an image")
     channels = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
     return combine([_of_channel(channel) for channel in channels])
 
