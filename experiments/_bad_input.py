@@ -192,7 +192,7 @@ WITH = {
     "--colour": "--dataset pictures", "--manual-dir": "--dataset mnist", "--data-dir": "--dataset mnist --manual-dir .",
     "--processes": "--distributed --coordinator a:1 --process-id 0", "--coordinator": "--distributed --processes 1 "
     "--process-id 0", "--process-id": "--distributed --coordinator a:1 --processes 1", "--reference": "--overwrite",
-    "train --range": "--dataset pictures",
+    "train --range": "--dataset pictures", "train --max-pixels": "--dataset pictures",
 }  # fmt: skip
 """What else must be said for an option to matter."""
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed as jax_distributed  # its client is in no public module
 from jax.experimental import multihost_utils
 
 from jaxdae.errors import InputError
@@ -68,16 +69,35 @@ def join(coordinator: str | None = None, processes: int | None = None, process_i
         ) from None
     finally:
         missing.cancel()
+    _require_one_number()
     if not is_first():
         _log.setLevel(logging.ERROR)  # the first one warns
+
+
+def _require_one_number() -> None:
+    """Raises InputError in all processes that joined unless all were told the same number.
+
+    Through the coordinator, since JAX's own means wait for as many as this process was told.
+    """
+    state: Any = jax_distributed.global_state
+    own, number = state.process_id, state.num_processes
+    state.client.key_value_set(f"jaxdae/processes/{own}", str(number))
+    wait = 1000 * START_SECONDS
+    for other in range(number):
+        told = state.client.blocking_key_value_get(f"jaxdae/processes/{other}", wait)
+        if int(told) != number:
+            raise InputError(
+                f"process {own} was told that there are {number} processes, process {other} that "
+                f"there are {told}; give all of them the same --processes"
+            )
 
 
 def _give_up(processes: int | None, process_id: int | None) -> None:
     """Ends the process, which waits in JAX and cannot be interrupted otherwise."""
     of = "the processes of the job" if processes is None else f"{processes} processes"
     print(
-        f"jaxdae: process {process_id} waited {START_SECONDS} seconds for the others: not all of {of} came, or two "
-        "have the same id; start all of them, each with an id of its own",
+        f"jaxdae: process {process_id} waited {START_SECONDS} seconds for the others: not all of {of} came, two have "
+        "the same id, or they were told different numbers of processes; start all of them, each with an id of its own",
         file=sys.stderr, flush=True,
     )  # fmt: skip
     os._exit(2)
@@ -113,7 +133,7 @@ def by_first(action: Callable[[], Any]) -> None:
             action()
         except InputError as error:
             said = str(error)
-    if said := _of_first(said):
+    if said := of_first(said):
         raise InputError(said)
 
 
@@ -125,7 +145,7 @@ def any_of(value: bool) -> bool:
 def require_same(settings: Mapping[str, Any]) -> None:
     """Raises InputError in all processes unless all have the same settings, a tree that JSON can hold."""
     own = dict(_flat("", json.loads(json.dumps(settings))))
-    first = json.loads(_of_first(json.dumps(own)))
+    first = json.loads(of_first(json.dumps(own)))
     other = [name for name in {**own, **first} if own.get(name) != first.get(name)]
     if not any_of(bool(other)):
         return
@@ -146,7 +166,7 @@ def _flat(name: str, value: Any) -> Any:
         yield from _flat(f"{name}.{key}" if name else str(key), part)
 
 
-def _of_first(text: str) -> str:
+def of_first(text: str) -> str:
     """The text of the first process."""
     if jax.process_count() == 1:
         return text

@@ -1,4 +1,4 @@
-"""Input that cannot be used, with hints for it, and files that cannot be written."""
+"""Input that cannot be used, with hints for it, files that cannot be written, printable lines."""
 
 import difflib
 from collections.abc import Iterable
@@ -15,6 +15,11 @@ class InputError(ValueError):
 
 class CannotWrite(Exception):
     """A run cannot be written: the disk is full or read-only, or no file can be opened. The message is one sentence."""
+
+
+def printable(text: object) -> str:
+    """A line with line breaks and codes for a terminal escaped, which names in it may have."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

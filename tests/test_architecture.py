@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "jaxdae"
 RANKS = (
     {"data", "distributed", "metrics", "parallel", "rng", "devices", "plots"}
-    | {"types", "errors", "components", "arguments"},
+    | {"types", "errors", "components", "arguments", "memory", "paths"},
     {"objectives", "models", "noise"},
     {"training", "evaluation"},
     {"runs", "verification"},

@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from command import refused
+from tiny import DATA, LOOP, MEMBER
 
 import jaxdae
 from jaxdae import distributed
@@ -18,6 +20,7 @@ from jaxdae.errors import InputError
 from jaxdae.runs import folder
 
 pytestmark = pytest.mark.slow  # processes
+CONFIG = folder.Config((MEMBER,), folder.Loop(), DATA.describe())
 TRAIN = ["train", "--dataset", "digits", "--widths", "4", "--depths", "1", "--batch-size", "512"]
 
 
@@ -115,10 +118,60 @@ def test_a_process_whose_others_do_not_come_ends_with_a_sentence(tmp_path):
     assert said.startswith("jaxdae: process 0 waited 1 seconds for the others: not all of 2 processes came")
 
 
-def test_a_folder_that_is_not_shared_is_named(tmp_path):
-    members = jaxdae.grid(jaxdae.Member(), {"seed": [0]})
-    config = folder.Config(members, folder.Loop(), {"dataset": None, "sha256": "", "image": (8, 8, 1)})
-    with pytest.raises(InputError, match="is not one folder for all processes"):
-        folder.require_shared(tmp_path, config)
-    folder.write_config(tmp_path, config)
-    folder.require_shared(tmp_path, config)
+def test_a_folder_that_is_not_shared_is_named_and_left_as_it_was(tmp_path, monkeypatch):
+    run, new = tmp_path / "run", tmp_path / "new"
+    folder.write_config(run, CONFIG)
+    before = (run / folder.CONFIG).read_bytes()
+    folder.require_shared(run)
+
+    def write_elsewhere(path, text):
+        """As if the first process wrote to a disk of its own: this one sees nothing new."""
+
+    monkeypatch.setattr(folder, "write_text", write_elsewhere)
+    starts = (
+        lambda: folder.require_shared(run),
+        lambda: jaxdae.train(MEMBER, DATA, out=run, overwrite=True, **LOOP),
+        lambda: jaxdae.train(MEMBER, DATA, out=new, **LOOP),
+    )
+    for start_run in starts:
+        with pytest.raises(InputError, match="is not one folder for all processes"):
+            start_run()
+    assert [path.name for path in run.iterdir()] == [folder.CONFIG]
+    assert (run / folder.CONFIG).read_bytes() == before and not new.exists()
+
+
+class Coordinator:
+    """What processes have told so far, by what they were told to be."""
+
+    def __init__(self, **told):
+        self.told = {f"jaxdae/processes/{name[1:]}": str(number) for name, number in told.items()}
+
+    def key_value_set(self, name, value):
+        self.told[name] = value
+
+    def blocking_key_value_get(self, name, timeout_in_ms):
+        return self.told[name]
+
+
+@pytest.mark.parametrize(
+    ("process", "number", "others", "other"),
+    [(0, 2, {"p1": 3}, "process 1 that there are 3"), (1, 3, {"p0": 2}, "process 0 that there are 2"),
+     (1, 3, {"p0": 3, "p2": 2}, "process 2 that there are 2"), (0, 2, {"p1": 2}, None)],
+)  # fmt: skip
+def test_processes_that_were_told_different_numbers_are_refused(monkeypatch, process, number, others, other):
+    state = SimpleNamespace(process_id=process, num_processes=number, client=Coordinator(**others))
+    monkeypatch.setattr(distributed, "jax_distributed", SimpleNamespace(global_state=state))
+    if other is None:
+        distributed._require_one_number()
+        return
+    said = f"process {process} was told that there are {number} processes, {other}; give all of them"
+    with pytest.raises(InputError, match=said):
+        distributed._require_one_number()
+
+
+def test_both_of_two_processes_that_differ_in_their_number_end_with_the_sentence(tmp_path):
+    job = [*TRAIN, "--out", tmp_path / "a", "--distributed", "--coordinator", free_address()]
+    found = ended([start(*job, "--processes", 2 + i, "--process-id", i) for i in range(2)])
+    assert [code for *_, code in found] == [2, 2] and not (tmp_path / "a").exists()
+    for i, (_, said, _) in enumerate(found):
+        assert said.startswith(f"jaxdae: process {i} was told that there are {2 + i} processes, process {1 - i} that")

@@ -15,7 +15,8 @@ import absl.logging
 
 from jaxdae import __version__
 from jaxdae.devices import cores_as_devices, keep_compiled_programs
-from jaxdae.errors import CannotWrite, InputError, require_name
+from jaxdae.errors import CannotWrite, InputError, printable, require_name
+from jaxdae.memory import is_out_of_memory
 
 WELCOME = """\
 jaxdae trains denoisers and compares them across noise levels, models and objectives.
@@ -75,8 +76,7 @@ def main(argv: Sequence[str]) -> int:
         if _is_of_a_lost_process(error):
             _fail(f"another process ended ({_reason(error)}); resume the run, in all processes, with `jaxdae resume`")
             os._exit(1)  # the usual end waits for the other process, then aborts
-        # jaxlib says RESOURCE_EXHAUSTED where an array is made, INTERNAL where one that failed is used.
-        if not isinstance(error, MemoryError) and not re.search("RESOURCE_EXHAUSTED|Out of memory", str(error)):
+        if not is_out_of_memory(error):
             raise
         return _fail(f"the memory is too small for this ({_reason(error)}); try a smaller --batch-size or --width")
     except KeyboardInterrupt as stop:
@@ -94,9 +94,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _fail(error: Any, status: int = 2) -> int:
-    # A name, of a file or inside one, may have line breaks, and codes that steer the terminal.
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(error))
-    print(f"jaxdae: {line}", file=sys.stderr)
+    print(f"jaxdae: {printable(error)}", file=sys.stderr)
     return status
 
 
@@ -105,7 +103,7 @@ def _interrupted(stop: KeyboardInterrupt) -> int:
 
     if not isinstance(stop, Interrupted):
         return 130
-    print(f"\nstopped; continue with: jaxdae resume {stop.path}", file=sys.stderr)
+    print(f"\nstopped; continue with: jaxdae resume {printable(stop.path)}", file=sys.stderr)
     return 128 + stop.signal_number
 
 

@@ -9,8 +9,8 @@ import jax
 
 from jaxdae import runs
 from jaxdae.cli import jobs, options
-from jaxdae.data.pictures import MAX_PIXELS
-from jaxdae.errors import InputError
+from jaxdae.data.picture_files import MAX_PIXELS
+from jaxdae.errors import InputError, printable
 from jaxdae.exchange import load_denoiser
 from jaxdae.exchange.packaged import PACKAGED, is_denoiser
 from jaxdae.exchange.pictures import Options, denoise_pictures
@@ -86,8 +86,9 @@ def run(words: Sequence[str]) -> int:
         print("\nstopped; the same call with --skip-existing continues", file=sys.stderr)
         return 130
     if failed:
-        print(f"{len(failed)} {'pictures' if failed[1:] else 'picture'} could not be denoised:", *failed, sep="\n  ",
-              file=sys.stderr)  # fmt: skip
+        print(f"{len(failed)} {'pictures' if failed[1:] else 'picture'} could not be denoised:", file=sys.stderr)
+        for sentence in failed:
+            print(f"  {printable(sentence)}", file=sys.stderr)
     return 1 if failed else 0
 
 

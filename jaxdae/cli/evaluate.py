@@ -7,6 +7,7 @@ from pathlib import Path
 from jaxdae import distributed, evaluation, parallel
 from jaxdae.cli import jobs, options
 from jaxdae.cli.report import print_scores
+from jaxdae.errors import printable
 from jaxdae.models.denoiser import Denoiser
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
@@ -55,6 +56,6 @@ def run(words: Sequence[str]) -> int:
         print(json.dumps([row | {"origin": origins.get(row["member"])} for row in rows], indent=1))
     else:
         for index in dict.fromkeys(row["member"] for row in rows if row["member"] != "identity"):
-            print(origins[index])
+            print(printable(origins[index]))
         print_scores(rows, data)
     return 0

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae.cli import options
+from jaxdae.errors import printable
 from jaxdae.exchange import Card, load_card
 from jaxdae.exchange.exports import FORMATS, export_denoiser
 from jaxdae.runs import Run
@@ -36,9 +37,9 @@ def run(words: Sequence[str]) -> int:
     written = options.print_lines(
         export_denoiser(denoiser, arguments.to, arguments.out, card=card, overwrite=arguments.overwrite)
     )
-    print(denoiser.about.origin)
+    print(printable(denoiser.about.origin))
     for path in written:
-        print(f"{path}  {os.path.getsize(path):,} bytes")
+        print(f"{printable(path)}  {os.path.getsize(path):,} bytes")
     return 0
 
 

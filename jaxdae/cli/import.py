@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jaxdae.cli import options
 from jaxdae.components import kind_of
+from jaxdae.errors import printable
 from jaxdae.exchange.keras import read_keras
 from jaxdae.exchange.keras_family import FAMILIES
 from jaxdae.exchange.saved import FILES, save_denoiser
@@ -41,8 +42,8 @@ def run(words: Sequence[str]) -> int:
     denoiser = made.denoiser
     path = save_denoiser(denoiser, arguments.out, card=made.card, overwrite=arguments.overwrite)
     kind, parameters = kind_of(denoiser.module, STORED), count_parameters(denoiser.params)
-    print(f"{arguments.file}: {kind}, {parameters:,} parameters, {denoiser.about.channels} channels")
-    print(*made.notes, sep="\n")
+    print(f"{printable(arguments.file)}: {kind}, {parameters:,} parameters, {denoiser.about.channels} channels")
+    print(*map(printable, made.notes), sep="\n")
     for name in FILES:
-        print(f"{path / name}  {os.path.getsize(path / name):,} bytes")
+        print(f"{printable(path / name)}  {os.path.getsize(path / name):,} bytes")
     return 0

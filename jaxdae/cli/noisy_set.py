@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxdae.cli import options
 from jaxdae.data import load
+from jaxdae.errors import printable
 from jaxdae.exchange.noisy_set import write_noisy_set
 from jaxdae.noise import Noise
 
@@ -30,5 +31,5 @@ def run(words: Sequence[str]) -> int:
     noise = Noise(arguments.corruption, level, clip=not arguments.no_clip)
     data = load(arguments.dataset, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
     digest = write_noisy_set(arguments.out, data.test, noise, seed=arguments.seed)
-    print(f"{arguments.out}: {len(data.test)} noisy and clean images, SHA-256 {digest}")
+    print(f"{printable(arguments.out)}: {len(data.test)} noisy and clean images, SHA-256 {digest}")
     return 0

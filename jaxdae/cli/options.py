@@ -13,8 +13,10 @@ from tqdm import tqdm
 from jaxdae import components, runs
 from jaxdae.components import Setting
 from jaxdae.data import Data, load, load_again, own
-from jaxdae.errors import InputError, nearest
+from jaxdae.data.picture_files import MAX_PIXELS
+from jaxdae.errors import InputError, nearest, printable
 from jaxdae.exchange import packaged
+from jaxdae.memory import memory_named
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import CORRUPTIONS, Noise, format_level, level_range
 from jaxdae.runs import Loop, Run, folder
@@ -90,7 +92,8 @@ def add_data_options(parser: Parser) -> None:
 
 def load_data(arguments: argparse.Namespace, source: dict[str, Any]) -> Data:
     """The dataset of a run, by its entry in the configuration."""
-    return load_again(source, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
+    with memory_named(source.get("dataset")):
+        return load_again(source, manual_dir=arguments.manual_dir, data_dir=arguments.data_dir)
 
 
 def add_denoiser_data(parser: Parser) -> None:
@@ -139,6 +142,7 @@ def add_own_options(parser: Parser) -> None:
         "white (default: those of 8 bits, else measured over each whole file)")  # fmt: skip
     add("--held-out", type=float, metavar="X", help="fraction of the pictures for validation, the last by name "
         "(default: 0.1)")  # fmt: skip
+    add("--max-pixels", type=int, metavar="N", help=f"leave out larger files (default: {MAX_PIXELS})")
     add(
         "--strict", action="store_true", default=None, help="refuse pictures that cannot be read, do not leave them out"
     )
@@ -146,13 +150,14 @@ def add_own_options(parser: Parser) -> None:
 
 def load_dataset(arguments: argparse.Namespace, dataset: str, members: Sequence[Member]) -> Data:
     """The dataset for some members to train on, by name or path; InputError for an option that a named one has not."""
-    names = ("target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "strict")
+    names = ("target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "max_pixels", "strict")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if own.is_own(dataset):
         kinds = {getattr(member.objective, "pairs", None) for member in members}
         if "target" in given and kinds == {"clean", "noisy"}:
             raise InputError("--target is clean for supervised and noisy for noise2noise; train them in two runs")
-        return own.read_own(dataset, **given, noisy_target="target" in given and kinds == {"noisy"})
+        with memory_named(dataset):
+            return own.read_own(dataset, **given, noisy_target="target" in given and kinds == {"noisy"})
     if given:
         flag = next(iter(given)).removeprefix("value_").replace("_", "-")
         raise InputError(f"--{flag} is for pictures of your own (--dataset FOLDER), "
@@ -192,10 +197,10 @@ def load_denoiser(path: Path, member: int | None, weights: Any) -> tuple[Denoise
 
 
 def print_lines(lines: Generator[str, None, Result]) -> Result:
-    """Prints lines, above a progress bar if there is one; what the generator returns."""
+    """Prints lines, names in them escaped, above a progress bar if there is one; what the generator returns."""
     while True:
         try:
-            tqdm.write(next(lines))
+            tqdm.write(printable(next(lines)))
         except StopIteration as end:
             return end.value
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae.cli import options
+from jaxdae.errors import printable
 from jaxdae.exchange.packaged import folder_of
 from jaxdae.runs.figures import image_figures, save_figures, write_figures
 from jaxdae.runs.folder import FIGURES
@@ -23,19 +24,20 @@ def run(words: Sequence[str]) -> int:
     arguments = parser.parse(words)
     if alone := options.load_denoiser_data(arguments):
         denoiser, data = alone
-        print(denoiser.about.origin)
+        print(printable(denoiser.about.origin))
         drawn = image_figures(denoiser, data, layer=arguments.layer, noise_level=arguments.noise_level)
         path = folder_of(arguments.run)
-        print(*save_figures(path / FIGURES if path.is_dir() else path.with_suffix(".figures"), drawn), sep="\n")
+        home = path / FIGURES if path.is_dir() else path.with_suffix(".figures")
+        print(*map(printable, save_figures(home, drawn)), sep="\n")
         return 0
     trained, data = options.load_run(arguments, without_data=True)
     index = trained.index(arguments.member)
     print(trained.describe(index, arguments.weights))
     if data is None:
-        print(f"only the loss curves: {trained.config.source['dataset']} is not there")
+        print(f"only the loss curves: {printable(trained.config.source['dataset'])} is not there")
     written = write_figures(
         trained, data,
         member=index, weights=arguments.weights, layer=arguments.layer, noise_level=arguments.noise_level,
     )  # fmt: skip
-    print(*written, sep="\n")
+    print(*map(printable, written), sep="\n")
     return 0

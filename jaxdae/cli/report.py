@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxdae.data import Data
+from jaxdae.errors import printable
 from jaxdae.evaluation import evaluate
 from jaxdae.metrics import SSIM_WINDOW, has_ssim
 from jaxdae.runs import Run, checkpoints, folder
@@ -23,8 +24,8 @@ def report_run(run: Run, data: Data) -> int:
     written = write_figures(run, data)
     assert run.path
     saved = run.path / folder.CHECKPOINTS
-    print(f"\nfigures     {', '.join(map(str, written))}")
-    print(f"checkpoint  {saved / str(checkpoints.newest_step(saved))}")
+    print(f"\nfigures     {printable(', '.join(map(str, written)))}")
+    print(f"checkpoint  {printable(saved / str(checkpoints.newest_step(saved)))}")
     for index in run.diverged:
         print(f"{run.describe(index)}: frozen, its loss was not finite; a lower --learning-rate may help")
     return 1 if run.diverged else 0

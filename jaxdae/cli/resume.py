@@ -7,7 +7,7 @@ from pathlib import Path
 from jaxdae import distributed, runs
 from jaxdae.cli import jobs, options
 from jaxdae.cli.report import report_run
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, printable
 from jaxdae.exchange import packaged
 from jaxdae.models import MODELS
 from jaxdae.runs import folder
@@ -55,7 +55,7 @@ def _train_further(arguments: argparse.Namespace) -> int:
     out = arguments.out or path.with_name(f"{path.stem if path.is_file() else path.name}-trained")
     denoiser.check_shape(data.test.shape)
     member = Member(noise=denoiser.about.noise, model=denoiser.module)
-    print(f"{denoiser.about.origin}\ntrains further in {out} with a fresh optimizer")
+    print(f"{printable(denoiser.about.origin)}\ntrains further in {printable(out)} with a fresh optimizer")
     epochs = {} if arguments.epochs is None else {"epochs": arguments.epochs}
     trained = runs.train(member, data, out=out, progress=arguments.progress, initial=denoiser.params, **epochs)
     return report_run(trained, data) if distributed.is_first() else 0

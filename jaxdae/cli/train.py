@@ -6,7 +6,7 @@ from pathlib import Path
 from jaxdae import distributed, runs
 from jaxdae.cli import jobs, options
 from jaxdae.cli.report import report_run
-from jaxdae.errors import InputError, require_name
+from jaxdae.errors import InputError, printable, require_name
 from jaxdae.runs import writers
 from jaxdae.training import PRESETS, Member
 from jaxdae.training.presets import Preset
@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
     distributed.by_first(lambda: runs.folder.require_room(out, arguments.overwrite))  # before pictures are read
     data = options.load_dataset(arguments, dataset, members)
     for note in data.notes if distributed.is_first() else ():
-        print(note)
+        print(printable(note))
     trained = runs.train(
         members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress,
         log=arguments.log, log_pictures=arguments.log_pictures, **loop,

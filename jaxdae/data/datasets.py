@@ -21,6 +21,7 @@ from jaxdae.arguments import require_path
 from jaxdae.data.idx import parse_idx_images, unpacked
 from jaxdae.data.source import InMemory, Source, require_channels_last
 from jaxdae.errors import InputError, require_name, shown
+from jaxdae.paths import require_regular_file
 
 Images = UInt8[np.ndarray, "example height width channel"]
 
@@ -182,11 +183,14 @@ def _by_hand(name: str, split: str, manual_dir: Path) -> Path | None:
     folders = (manual_dir / name, manual_dir / TORCHVISION_FOLDERS[name], manual_dir)
     zipped = IDX_FILES[split]
     paths = [folder / file for folder in folders for file in (zipped, zipped.removesuffix(".gz"))]
+    for path in paths:
+        require_regular_file(path)
     return next((path for path in paths if path.is_file()), None)
 
 
 def _verified(path: Path, name: str, split: str, digest: str) -> bytes:
     """The content of a file; InputError if it is not the registered one, in whatever wrapping."""
+    require_regular_file(path)
     content = path.read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual == digest:

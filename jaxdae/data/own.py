@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from jaxdae.data.datasets import DATASETS, ImageData, load
 from jaxdae.data.folder import Found, read_folder
 from jaxdae.data.pairs import NEXT, matched, neighbours, sequences
 from jaxdae.data.patches import Patches, fixed_crops, patch_count
+from jaxdae.data.picture_files import MAX_PIXELS
 from jaxdae.data.ranges import (
     Pixels,
     count_beyond,
@@ -35,6 +36,7 @@ _NONE = type(None)
 SETTINGS: dict[str, tuple[type, ...]] = {
     "dataset": (str, _NONE), "target": (str, _NONE), "noisy_target": (bool,), "patch": (int,), "colour": (str, _NONE),
     "augment": (bool,), "held_out": (int, float), "coverage": (int,), "value_range": (int, float, _NONE),
+    "max_pixels": (int,),
 }  # fmt: skip
 """The arguments of `read_own` in the configuration of a run, and their types."""
 COMPUTED = ("sha256", "image", "value_type", "shared_range")
@@ -156,6 +158,7 @@ def read_own(
     held_out: float = 0.1,
     coverage: int = 1,
     value_range: Sequence[float] | None = None,
+    max_pixels: int = MAX_PIXELS,
     strict: bool = False,
 ) -> OwnPictures:
     """Reads one's own pictures for training.
@@ -173,6 +176,7 @@ def read_own(
             since neighbours are often alike (bursts, frames) and would tell the network the answer.
         coverage: how many times the patches of an epoch cover the area of the pictures.
         value_range: the stored values of black and white; by default those of 8 bits, else measured (`data.ranges`).
+        max_pixels: of a file, over all pages; larger ones count as those that cannot be read.
         strict: refuse files that cannot be read, instead of leaving them out.
 
     InputError if there is nothing to read, or the pictures, a pair of them and the settings do not fit.
@@ -186,6 +190,9 @@ def read_own(
         require_name("colour", colour, COLOURS)
     require_integer("patch", patch, 1)
     require_integer("coverage", coverage, 1)
+    require_integer("max_pixels", max_pixels)
+    if max_pixels < 1:
+        raise InputError(f"--max-pixels {max_pixels} is not allowed; give an integer of at least 1")
     require_fraction("held out", held_out)
     if value_range is not None:
         require_sequence("value_range", value_range)
@@ -197,9 +204,10 @@ def read_own(
     embedded = dataset == photographs.NAME
     if embedded and target is not None:
         raise InputError(f"--target {target} is for noisy pictures of your own; the dataset {dataset} is clean")
-    found = photographs.read_photographs() if embedded else read_folder(path, strict=strict)
+    read = functools.partial(read_folder, strict=strict, max_pixels=max_pixels)
+    found = photographs.read_photographs() if embedded else read(path)
     colour = "grey" if embedded and colour is None else colour
-    pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, strict)
+    pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, read)
     colour, sides = in_colour(path, sides, colour)
     targets = sides[-1]
     _require_fit(targets, patch, augment)
@@ -214,6 +222,8 @@ def read_own(
         "augment": bool(augment), "held_out": plain(held_out), "value_range": given and list(given),
         "coverage": int(coverage),
     }  # fmt: skip
+    if max_pixels != MAX_PIXELS:
+        settings["max_pixels"] = max_pixels
     parts = [_divided(side, len(targets) - chosen) for side in sides]
     own = OwnPictures(*parts[-1], parts[0] if target is not None else None, settings, pictures)
     return dataclasses.replace(own, notes=(*notes, _summary(own, list(targets)[-chosen:]), *_of_values(own)))
@@ -282,12 +292,12 @@ def _sides(
     frames: bool,
     given: ValueRange | None,
     held_out: float,
-    strict: bool,
+    read: Callable[[Path], Found],
 ) -> tuple[dict[str, Any], list[dict[str, Pixels]], int, list[str]]:
     """How pictures are stored; inputs and, of pairs, targets, on the unit scale; how many are held out; what to say."""
     notes, inputs, targets = _notes(path, found), found.pictures, None
     if target is not None:
-        others = read_folder(target, strict=strict)
+        others = read(target)
         notes += _notes(target, others)
         inputs, targets = matched(path, found, target, others)
     inputs = sequences(inputs) if frames else inputs

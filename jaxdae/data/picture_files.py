@@ -5,23 +5,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae.errors import InputError
+from jaxdae.paths import exists_at_all, require_regular_file, special_kind
 
 SUFFIXES = (
     ".png", ".apng", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pgm", ".ppm", ".pbm", ".pnm",
 )  # fmt: skip
+MAX_PIXELS = 500_000_000
+"""Of a file, over all pages, unless more are allowed."""
 COMPARISON = ".compare"
 """What is appended to the name of a result for its comparison, before another suffix."""
 
 
+class TooManyPixels(InputError):
+    """A picture has more pixels than are allowed."""
+
+
 def require_pixels(path: Path, pixels: int, most: float) -> None:
-    """InputError if a picture has too many pixels, over all pages."""
+    """TooManyPixels if a picture has too many pixels, over all pages."""
     if pixels > most:
         raise too_large(path, most)
 
 
-def too_large(path: Path, most: float) -> InputError:
+def too_large(path: Path, most: float) -> TooManyPixels:
     """The error of a picture that has too many pixels."""
-    return InputError(f"{path} has more than {most} pixels; raise --max-pixels")
+    return TooManyPixels(f"{path} has more than {most} pixels; raise --max-pixels")
 
 
 def hidden(path: Path) -> bool:
@@ -61,6 +68,8 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False, compare: 
             targets |= {path: out / path.relative_to(given) for path in inside}
         elif not given.exists():
             raise InputError(f"{given} does not exist")
+        elif special_kind(given):
+            require_regular_file(given)
         elif given.suffix.lower() not in SUFFIXES:
             raise InputError(f"{given} is not a picture that can be written back; known: {', '.join(SUFFIXES)}")
         else:
@@ -70,7 +79,7 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False, compare: 
         for result in (target, *(comparisons(target) if compare else ())):
             if result in owner:
                 raise InputError(f"{owner[result]} and {source} would both become {result}; denoise them apart")
-            if result.exists() and not existing:
+            if exists_at_all(result) and not existing:
                 raise InputError(
                     f"{result} exists already; choose another folder with --out, or --skip-existing or --overwrite"
                 )
@@ -81,7 +90,7 @@ def find(inputs: Sequence[Path], out: Path, *, existing: bool = False, compare: 
 def passed_over(inputs: Sequence[Path], out: Path) -> str:
     """A sentence on the files of other kinds in folders, hidden ones too; empty if there are none."""
     others = Counter(
-        "hidden" if hidden(path.relative_to(given)) else path.suffix.lower() or path.name
+        _kind_of(path, given)
         for given in inputs
         if given.is_dir()
         for path in _files(given, out)
@@ -93,9 +102,22 @@ def passed_over(inputs: Sequence[Path], out: Path) -> str:
 
 
 def _files(folder: Path, out: Path) -> list[Path]:
-    """All files below a folder, broken links too, but not the results in it."""
-    return sorted(path for path in folder.rglob("*") if not path.is_dir() and out not in path.parents)
+    """All files below a folder, broken links too, but not the results in it, by resolved paths."""
+    files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+    results = out.resolve()
+    if not results.is_relative_to(folder.resolve()):
+        return files
+    return [path for path in files if not path.parent.resolve().is_relative_to(results)]
 
 
 def _is_picture(path: Path, folder: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not hidden(path.relative_to(folder)) and not is_comparison(path)
+    if hidden(path.relative_to(folder)) or is_comparison(path) or special_kind(path):
+        return False
+    return path.suffix.lower() in SUFFIXES
+
+
+def _kind_of(path: Path, folder: Path) -> str:
+    """What a file is called that is passed over."""
+    if hidden(path.relative_to(folder)):
+        return "hidden"
+    return special_kind(path) or path.suffix.lower() or path.name

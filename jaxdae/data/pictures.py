@@ -10,9 +10,10 @@ from jaxtyping import Float
 
 from jaxdae.data import netpbm, pillow, png, tiff
 from jaxdae.data.picture import Picture
+from jaxdae.data.picture_files import MAX_PIXELS
 from jaxdae.errors import InputError
+from jaxdae.paths import require_regular_file
 
-MAX_PIXELS = 500_000_000
 PERCENTILES = (0.1, 99.9)
 FAR = 100
 """Values that lie so many ranges outside are no part of a picture (nodata, hot pixels), and stay as they are."""
@@ -31,13 +32,14 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
         max_pixels: a file of more pixels, over all pages, is refused.
 
     Raises:
-        InputError: it is damaged, too large, or could not be written back as it was.
+        InputError: it is no file, is damaged or too large, or could not be written back as it was.
     """
+    require_regular_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of in a damaged file is said in our own sentence
             found = _read(path, max_pixels)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file makes the libraries fail in any way
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__

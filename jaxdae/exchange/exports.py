@@ -12,6 +12,7 @@ from jaxdae.exchange.onnx import write_onnx
 from jaxdae.exchange.saved import FILES, NO_CARD, WEIGHTS, Card, require_denoiser, save_denoiser
 from jaxdae.exchange.stablehlo import write_stablehlo
 from jaxdae.models.denoiser import Denoiser
+from jaxdae.paths import exists_at_all
 from jaxdae.runs.files import atomic_files
 
 
@@ -79,7 +80,7 @@ def export_denoiser(
     folder, names = _names(chosen, out)
     targets = [folder / name for written in names.values() for name in written]
     for path in targets:
-        if path.is_dir() or (path.exists() and not overwrite):
+        if path.is_dir() or (exists_at_all(path) and not overwrite):
             raise InputError(f"{path} exists; choose another --out, or replace it with --overwrite")
     if "safetensors" in chosen:
         write = functools.partial(_write_safetensors, card=card)

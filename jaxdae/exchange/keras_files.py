@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxdae.errors import InputError
+from jaxdae.paths import require_regular_file
 
 MAX_CONFIG, MAX_WEIGHTS = 2**26, 2**31
 """Bytes: a configuration and the weights of larger files are not read."""
@@ -82,6 +83,7 @@ def open_keras(path: Path) -> Iterator[KerasFile]:
 def _opened(path: Path, stack: contextlib.ExitStack) -> KerasFile:
     if path.is_dir():
         raise InputError(f"{path} is a folder (a TensorFlow SavedModel holds programs, not layers); save it as .keras")
+    require_regular_file(path)
     with path.open("rb") as opened:
         start = opened.read(8)
     if start[:4] == b"PK\x03\x04":

@@ -15,11 +15,12 @@ from jaxdae import distributed, metrics
 from jaxdae.data import picture_files, pictures
 from jaxdae.data.ranges import require_range, value_type
 from jaxdae.data.source import EIGHT_BIT
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, printable
 from jaxdae.evaluation.noise_level import combine
 from jaxdae.exchange import levels, packaged
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import check_noise, noisy_examples
+from jaxdae.paths import require_regular_file
 from jaxdae.runs.files import atomic
 
 
@@ -35,7 +36,7 @@ class Options:
     """Add the denoiser's own kind of noise at this level first."""
     value_range: tuple[float, float] | None = None
     """The stored values of black and white; None: measured, as `pictures.read` does."""
-    max_pixels: int = pictures.MAX_PIXELS
+    max_pixels: int = picture_files.MAX_PIXELS
     """Larger files are refused."""
     skip_existing: bool = False
     """Leave out files whose result exists."""
@@ -76,7 +77,7 @@ def denoise_pictures(
     _check(denoisers, options)
     passed_over = picture_files.passed_over(inputs, out)
     if passed_over:
-        print(passed_over, file=sys.stderr)
+        _warn(passed_over)
     several = f"the nearest by its noise level of {len(denoisers)} members"
     if options.fit:
         several = f"the packaged one that fits: digits up to {packaged.SMALL}x{packaged.SMALL} pixels, else photos"
@@ -129,6 +130,8 @@ def _check(denoisers: Sequence[Denoiser], options: Options) -> None:
         require_range(options.value_range)
     if options.reference is not None and not options.reference.exists():
         raise InputError(f"--reference {options.reference} does not exist; give a clean picture or a folder of them")
+    if options.reference is not None:
+        require_regular_file(options.reference)
 
 
 def _range_of_training(denoiser: Denoiser) -> str:
@@ -152,7 +155,7 @@ def _denoise_file(
     given = pictures.unit_scale(picture)
     clean = _reference(picture, name, options) if options.reference else None
     if about.channels == 1 and given[0].shape[-1] > 1:
-        print(f"{path} is in colour, the denoiser takes grey images: denoised channel by channel", file=sys.stderr)
+        _warn(f"{path} is in colour, the denoiser takes grey images: denoised channel by channel")
     taken, excesses = [], []
     for number, page in enumerate(given):
         index = np.array([place[0] + number * place[1]])  # another draw for each page of each file
@@ -161,7 +164,7 @@ def _denoise_file(
         excesses.append(excess)
     found = levels.estimate_pages(taken) if about.noise.corruption == "gaussian" else {}
     if options.fit and (said := packaged.misfit(denoiser, combine(list(found.values())))):
-        print(f"{path}: {said}", file=sys.stderr)
+        _warn(f"{path}: {said}")
     scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
         level = levels.level_of_file(path, found)
@@ -172,7 +175,7 @@ def _denoise_file(
     if doubt := levels.doubt(taken, results, found):
         bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
         hint = "; if it was trained on white on black, try --invert" if bright else ""
-        print(f"{path}: {doubt}{hint}", file=sys.stderr)
+        _warn(f"{path}: {doubt}{hint}")
     noisy, denoised = (
         [_given_page(page, excess, options) for page, excess in zip(pages, excesses, strict=True)]
         for pages in (taken, results)
@@ -188,13 +191,16 @@ def _denoise_file(
 def _say_what_is_kept(path: Path, picture: pictures.Picture, excesses: Sequence[np.ndarray | None]) -> None:
     beyond = sum(int(np.count_nonzero(excess)) for excess in excesses if excess is not None)
     if beyond:
-        print(
+        _warn(
             f"{path}: {beyond} values lie beyond {picture.black:g} and {picture.white:g}, "
-            "more than the denoiser takes; what exceeds them is kept unchanged (--range LOW HIGH sets them)",
-            file=sys.stderr,
+            "more than the denoiser takes; what exceeds them is kept unchanged (--range LOW HIGH sets them)"
         )
     for note in filter(None, (*picture.notes, pictures.left_as_they_are(picture))):
-        print(f"{path}: {note}", file=sys.stderr)
+        _warn(f"{path}: {note}")
+
+
+def _warn(line: str) -> None:
+    print(printable(line), file=sys.stderr)
 
 
 def _write_comparison(target: Path, noisy: list[np.ndarray], denoised: list[np.ndarray]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_weights
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize_weights
 
 from jaxdae import components
 from jaxdae.arguments import require_flag, require_instance, require_path
@@ -26,6 +26,7 @@ from jaxdae.errors import InputError, require_name, shown
 from jaxdae.models import STORED, count_parameters, initialize
 from jaxdae.models.denoiser import About, Denoiser
 from jaxdae.noise import Noise, check_noise, format_level
+from jaxdae.paths import exists_at_all, require_regular_file
 from jaxdae.runs.files import atomic_files, sealed, unsealed
 
 WEIGHTS, ARCHITECTURE, README = "model.safetensors", "denoiser.json", "README.md"
@@ -80,7 +81,7 @@ def save_denoiser(
     noise = check_noise(denoiser.about.noise)
     denoiser = dataclasses.replace(denoiser, about=dataclasses.replace(denoiser.about, noise=noise))
     path = Path(path)
-    if taken := [name for name in FILES if (path / name).exists() and not overwrite]:
+    if taken := [name for name in FILES if exists_at_all(path / name) and not overwrite]:
         raise InputError(f"{path / taken[0]} exists; choose another folder, or replace it (overwrite)")
     with np.errstate(over="ignore"):
         tensors = {name: np.asarray(x).astype(dtype) for name, x in flatten_dict(denoiser.params, sep="/").items()}
@@ -90,9 +91,9 @@ def save_denoiser(
     about = vars(denoiser.about) | {"noise": components.to_dict(denoiser.about.noise)}
     fields = {"model": components.to_dict(denoiser.module, STORED)} | about | {"card": vars(card)}
     with atomic_files(path) as temporary:
-        save_file(tensors, temporary / WEIGHTS, metadata={"format": "jaxdae"})
-        (temporary / WEIGHTS).chmod(0o644)
-        weights = hashlib.sha256((temporary / WEIGHTS).read_bytes()).hexdigest()
+        content = serialize_weights(tensors, metadata={"format": "jaxdae"})  # its own file ignores the umask
+        (temporary / WEIGHTS).write_bytes(content)
+        weights = hashlib.sha256(content).hexdigest()
         (temporary / ARCHITECTURE).write_text(sealed({"schema": SCHEMA, "weights": weights} | fields))
         (temporary / README).write_text(_readme(denoiser, card, dtype))
     return path
@@ -112,6 +113,7 @@ def is_saved(path: Path) -> bool:
 def load_saved(path: Path) -> Denoiser:
     """The denoiser in a folder, with float32 parameters; InputError if a file is missing, damaged or does not fit."""
     fields = _read(path)
+    require_regular_file(path / WEIGHTS)
     try:
         content = (path / WEIGHTS).read_bytes()
         if fields.pop("weights", None) not in (None, hashlib.sha256(content).hexdigest()):
@@ -151,6 +153,7 @@ def load_card(path: Path) -> Card:
 
 
 def _read(path: Path, card: bool = False) -> dict[str, Any]:
+    require_regular_file(path / ARCHITECTURE)
     try:
         fields = unsealed((path / ARCHITECTURE).read_text())
         if fields.pop("schema", None) != SCHEMA:

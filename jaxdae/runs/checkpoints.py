@@ -23,7 +23,8 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxdae import distributed
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, printable
+from jaxdae.paths import special_kind
 from jaxdae.runs.files import is_temporary, write_text
 from jaxdae.training import Best, TrainState, trained_params
 
@@ -107,7 +108,7 @@ def restore(
 
     step, items, damaged = _newest_whole(manager, read)
     for broken, reason in damaged:
-        _log.warning(f"{reason}; it is removed, and the run continues from checkpoint {step}")
+        _log.warning(f"{printable(reason)}; it is removed, and the run continues from checkpoint {step}")
         manager.delete(broken)
     return step, _in_order(items["state"]), _in_order(items["best"])
 
@@ -135,7 +136,7 @@ def read_newest(manager: ocp.CheckpointManager, items: Sequence[str]) -> Saved:
 
     step, saved, damaged = _newest_whole(manager, read)
     for _, reason in damaged:
-        _log.warning(f"{reason}; checkpoint {step}, the newest that is whole, is read in its place")
+        _log.warning(f"{printable(reason)}; checkpoint {step}, the newest that is whole, is read in its place")
     return saved
 
 
@@ -187,6 +188,9 @@ def _in_order(item: dict[str, Any]) -> list[Any]:
 
 def _verify(folder: Path, items: Sequence[str]) -> None:
     """Raises ValueError if a file of some items is not as it was saved; without digests nothing is compared."""
+    for path in folder.rglob("*"):
+        if kind := special_kind(path):
+            raise ValueError(f"its file {path.relative_to(folder)} is a {kind}")
     if not (folder / DIGESTS).exists():  # an older one, or one whose process was killed as it ended
         return
     for name, digest in json.loads((folder / DIGESTS).read_text()).items():

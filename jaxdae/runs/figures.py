@@ -14,6 +14,7 @@ from jaxdae.errors import require_name
 from jaxdae.evaluation.measure import default_levels
 from jaxdae.models.denoiser import Denoiser
 from jaxdae.noise import noisy_examples
+from jaxdae.paths import require_no_link
 from jaxdae.runs import folder
 from jaxdae.runs.files import atomic
 from jaxdae.runs.run import Run, Weights
@@ -36,6 +37,7 @@ def write_figures(
     may show none), and the noise level the member's own. InputError if one of them does not exist.
     """
     assert run.path
+    require_no_link(run.path / folder.FIGURES, folder.FIGURES)
     index = run.index(member)
     drawn: dict[str, Figure] = {"loss": plots.loss_curves(run.history, run.labels)}
     if data is None:

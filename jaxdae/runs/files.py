@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxdae.errors import InputError
+from jaxdae.paths import NO_LINK, require_regular_file
 
 _DIGEST = "sha256"
 _TEMPORARY = re.compile(r"\.(\d+)-.+")
@@ -21,17 +22,37 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its place if all goes well; if not, nothing is left of it.
 
     It keeps the suffix, by which libraries choose a format. An OSError names `path` (that of a full disk names none).
+    The temporary file is there from the start, empty and with the permissions of the umask. No link
+    is followed: one at `path` is replaced. InputError if `path` is a named pipe, socket or device.
     """
-    made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_regular_file(path)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    with make_folder(path.parent):
+        try:
+            _make_file(temporary)
+            yield temporary
+            temporary.replace(path)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno and not error.filename:
+                error.filename = str(path)
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _make_file(path: Path) -> None:
+    """Makes an empty file, in place of a file or a link, which is not followed."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666))
+
+
+@contextlib.contextmanager
+def make_folder(path: Path) -> Iterator[None]:
+    """Makes a folder and those above it; what is still empty after a failure is removed again."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(path)
-        temporary.unlink(missing_ok=True)
+        yield
+    except BaseException:
         with contextlib.suppress(OSError):  # another has put something there
             for folder in made:
                 folder.rmdir()

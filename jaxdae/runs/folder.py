@@ -12,6 +12,8 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,8 +23,9 @@ from jaxdae import components, distributed, rng
 from jaxdae.components import structure
 from jaxdae.data import Data
 from jaxdae.data.source import EIGHT_BIT, ValueRange
-from jaxdae.errors import InputError
+from jaxdae.errors import InputError, printable
 from jaxdae.parallel import Population
+from jaxdae.paths import NO_LINK, require_no_link, require_regular_file
 from jaxdae.runs.files import is_temporary, remove_temporary, sealed, unsealed, write_text
 from jaxdae.training import member as members_module
 from jaxdae.training.member import Member
@@ -116,16 +119,22 @@ def write_config(path: Path, config: Config) -> None:
     write_text(path / CONFIG, sealed(as_json(config)))
 
 
-def require_shared(path: Path, config: Config) -> None:
-    """Raises InputError in all processes unless all see the configuration that the first wrote into a folder."""
-    written = path / CONFIG
-    unseen = not written.exists() or unsealed(written.read_text()) != json.loads(json.dumps(as_json(config)))
-    if distributed.any_of(unseen):
+def require_shared(path: Path) -> None:
+    """Raises InputError in all processes unless all see what the first writes into a folder."""
+    probe = path / distributed.of_first(f".{os.getpid()}-{secrets.token_hex(8)}")
+    distributed.by_first(lambda: write_text(probe, ""))
+    try:
+        unseen = distributed.any_of(not probe.exists())
+    finally:
+        if distributed.is_first():
+            probe.unlink(missing_ok=True)
+    if unseen:
         raise InputError(f"{path} is not one folder for all processes; give a folder on a file system that they share")
 
 
 def load_config(path: Path) -> Config:
     """The configuration of a run folder, checked; InputError if there is none, or a damaged or older one."""
+    require_regular_file(path / CONFIG)
     try:
         fields = unsealed((path / CONFIG).read_text())
         if (fields.get("schema"), fields.get("prng")) != (SCHEMA, rng.PRNG):
@@ -159,6 +168,7 @@ def check_source(path: Path, source: dict[str, Any], data: Data) -> None:
 def read_history(path: Path) -> list[dict[str, Any]]:
     """The lines of a run's log, less a last one that a crash cut short (said); InputError if another is damaged."""
     log = path / METRICS
+    require_regular_file(log)
     if not log.exists():
         return []
     try:
@@ -169,7 +179,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{log} is damaged ({error}); {_MEND_LOG}") from None
     if half:
-        _log.warning(f"the last line of {log} was cut short, as by a crash, and is left out")
+        _log.warning(f"the last line of {printable(log)} was cut short, as by a crash, and is left out")
     return lines
 
 
@@ -185,7 +195,7 @@ def check_history(path: Path, history: Sequence[dict[str, Any]], mark: Mapping[s
     log = path / METRICS
     if history:
         raise InputError(f"{log} is damaged (it is not as it was when the checkpoint was saved); {_MEND_LOG}")
-    _log.warning(f"{log} is gone; the run is whole, but not the curves of its first {mark['lines']} lines")
+    _log.warning(f"{printable(log)} is gone; the run is whole, but not the curves of its first {mark['lines']} lines")
 
 
 def cut_history(path: Path, history: Sequence[dict[str, Any]], epochs: float) -> list[dict[str, Any]]:
@@ -206,8 +216,12 @@ def cut_history(path: Path, history: Sequence[dict[str, Any]], epochs: float) ->
 
 def append_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Adds lines to a run's log."""
-    with (path / METRICS).open("a") as log:
-        log.write(_text(lines))
+    log = path / METRICS
+    require_no_link(log, "log")
+    require_regular_file(log)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
+    with open(os.open(log, flags, 0o666), "a") as file:
+        file.write(_text(lines))
 
 
 def write_history(path: Path, lines: Sequence[dict[str, Any]]) -> None:
@@ -236,16 +250,28 @@ def _is_left_of_a_start(path: Path) -> bool:
 
 
 def remove_half_written(path: Path) -> None:
-    """Removes what killed processes left half written in a folder."""
+    """Removes what killed processes left half written in a folder; nothing beyond a link."""
     for home in (path, path / FIGURES, path / LOGS):
-        remove_temporary(home)
+        if home == path or not home.is_symlink():
+            remove_temporary(home)
 
 
 def make_room(path: Path) -> None:
-    """Makes a folder, without the run that it may hold."""
+    """Makes a folder, without the run that it may hold; of links in it, what they lead to stays."""
     path.mkdir(parents=True, exist_ok=True)
     remove_half_written(path)
     for name in (CHECKPOINTS, FIGURES, LOGS):
-        shutil.rmtree(path / name, ignore_errors=True)
+        if (path / name).is_symlink():
+            (path / name).unlink()
+        else:
+            shutil.rmtree(path / name, ignore_errors=True)
     for name in (METRICS, CONFIG):
         (path / name).unlink(missing_ok=True)
+
+
+def require_own_folders(path: Path) -> None:
+    """InputError if a folder of a run is a link, through which other files would change."""
+    for name in (CHECKPOINTS, FIGURES, LOGS):
+        require_no_link(path / name, name)
+    for step in (path / CHECKPOINTS).glob("*"):
+        require_no_link(step, "checkpoint")

@@ -19,6 +19,7 @@ from jaxdae import components, distributed, evaluation, parallel, training
 from jaxdae.arguments import require_flag, require_path
 from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
+from jaxdae.memory import is_out_of_memory, memory_named
 from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
 from jaxdae.runs.disk import failures_named
@@ -26,6 +27,7 @@ from jaxdae.runs.doors import require_data, require_train_arguments
 from jaxdae.runs.folder import Config, Loop
 from jaxdae.runs.frozen import frozen_members, name_frozen
 from jaxdae.runs.lock import locked
+from jaxdae.runs.placement import place
 from jaxdae.runs.position import Position
 from jaxdae.runs.run import Run, make_run, train_loss
 from jaxdae.runs.signals import Interrupted, caught_signals
@@ -70,7 +72,7 @@ def train(
     writers.check_writers(log, log_pictures)
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
     distributed.require_same(folder.as_json(config) | {"out": out and str(out)})
-    sources = _split(config, data)
+    sources = place(_split(config, data), data)
     if out is None:
         if log:
             raise InputError("a log beside the history needs a run folder; name one (out)")
@@ -79,17 +81,26 @@ def train(
     distributed.by_first(lambda: folder.require_room(path, overwrite))
     untrained = _untrained(config, initial)  # fails, if the memory is too small, before anything is written
     with locked(path):
+        folder.require_shared(path)
         distributed.by_first(lambda: _start_folder(path, config))
-        folder.require_shared(path, config)
         if initial is not None:  # a run that is killed in its first epoch starts from them again
             with checkpoints.open_manager(path / folder.CHECKPOINTS, config.loop.keep) as manager:
                 checkpoints.save(manager, 0, *untrained[1:])
                 checkpoints.finish(manager)
         try:
             return _run_epochs(config, sources, untrained, path, [], progress, (log, log_pictures))
-        except writers.CannotStart:
-            folder.make_room(path)
+        except (writers.CannotStart, MemoryError, RuntimeError) as error:
+            if _nothing_trained(path, error):
+                folder.make_room(path)
             raise
+
+
+def _nothing_trained(path: Path, error: BaseException) -> bool:
+    """Whether a run failed before its first checkpoint, so that nothing of it is worth keeping."""
+    if isinstance(error, writers.CannotStart):
+        return True
+    begun = checkpoints.newest_step(path / folder.CHECKPOINTS) or 0
+    return distributed.is_first() and is_out_of_memory(error) and not begun
 
 
 def _start_folder(path: Path, config: Config) -> None:
@@ -135,7 +146,8 @@ def resume(
     if epochs is not None:
         config = _with_epochs(path, config, epochs)
     distributed.require_same(folder.as_json(config) | {"run": str(path)})
-    sources = _split(config, data)
+    sources = place(_split(config, data), data)
+    distributed.by_first(lambda: folder.require_own_folders(path))
     with locked(path):
         return _run_epochs(config, sources, _untrained(config), path, folder.read_history(path), progress, log_to)
 
@@ -159,7 +171,8 @@ def _split(config: Config, data: Data) -> tuple[Source, Source]:
                 f"images of {data.image[:2]} pixels are too small for a network that works on multiples of "
                 f"{member.model.multiple} pixels; take a smaller depth"
             )
-    return data.sources(config.loop.holdout)
+    with memory_named(data.name or "this training"):
+        return data.sources(config.loop.holdout)
 
 
 def _require_objective(member: Member, data: Data) -> None:
@@ -214,7 +227,7 @@ def _run_epochs(
     log_to: tuple[Sequence[str | Kind], int] = ((), 0),
 ) -> Run:
     """Trains from the newest checkpoint in `path`, or from the start, to the last epoch."""
-    train_source, val_source = parallel.replicate(sources, parallel.data_mesh())
+    train_source, val_source = sources
     (groups, states, bests), loop = untrained, config.loop
     plan = Plan.of(train_source.examples, loop.batch_size, loop.chunk_steps)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxdae import components
+from jaxdae.paths import require_regular_file
 from jaxdae.runs.files import write_text
 from jaxdae.runs.folder import Config
 from jaxdae.training import labels
@@ -26,6 +27,7 @@ class WeightsAndBiases:
         import wandb
 
         path.mkdir(parents=True, exist_ok=True)
+        require_regular_file(path / "run.json")
         self._state, self._image = path / "run.json", wandb.Image
         saved: Any = json.loads(self._state.read_text()) if self._state.exists() else {"id": None, "epoch": 0}
         members = [members_module.to_dict(member) for member in config.members]

@@ -17,7 +17,8 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from jaxdae.arguments import is_integer, require_names
-from jaxdae.errors import InputError, require_name, shown
+from jaxdae.errors import InputError, printable, require_name, shown
+from jaxdae.paths import require_no_link, require_regular_file
 from jaxdae.runs import folder
 from jaxdae.runs.files import write_text
 from jaxdae.runs.folder import Config
@@ -128,7 +129,7 @@ class Log:
                 raise
             del self._writers[name]
             self._failed[name] = "when it was closed" if epoch is None else f"in epoch {epoch}"
-            reason = f"{type(error).__name__}: {error}"
+            reason = printable(f"{type(error).__name__}: {error}")
             _log.warning(f"the log {name} failed {self._failed[name]} ({reason}); training continues without it")
 
 
@@ -171,6 +172,7 @@ def open_log(path: Path | None, config: Config, names: Sequence[str | Kind], pic
     for name, label in _labelled(names):
         kind = WRITERS[name] if isinstance(name, str) else name
         try:
+            require_no_link(home / label, "log")
             made[label] = kind(home / label, config, epochs)
         except Exception as error:
             Log(made, 0).close()
@@ -186,6 +188,7 @@ def _labelled(names: Sequence[str | Kind]) -> Iterator[tuple[str | Kind, str]]:
 def saved_settings(path: Path) -> tuple[tuple[str, ...], int]:
     """The writers of a run folder, and every how many epochs they get pictures; InputError if damaged."""
     settings = path / folder.LOGS / _SETTINGS
+    require_regular_file(settings)
     if not settings.exists():
         return (), 1
     try:

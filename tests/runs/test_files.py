@@ -69,3 +69,14 @@ def test_files_of_a_folder_are_written_whole_or_not_at_all(tmp_path, exists):
     with atomic_files(folder) as temporary:
         (temporary / "a").write_text("whole")
     assert sorted(path.name for path in folder.iterdir()) == ["a", *kept]
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("dear")
+    (tmp_path / f".{os.getpid()}-a.txt").symlink_to(mine)
+    (tmp_path / "a.txt").symlink_to(mine)
+    write_text(tmp_path / "a.txt", "new")
+    assert mine.read_text() == "dear"
+    assert (tmp_path / "a.txt").read_text() == "new" and not (tmp_path / "a.txt").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "mine"]
