@@ -24,7 +24,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxdae import distributed
 from jaxdae.errors import InputError, printable
-from jaxdae.paths import special_kind
+from jaxdae.paths import require_regular_file
 from jaxdae.runs.files import is_temporary, write_text
 from jaxdae.training import Best, TrainState, trained_params
 
@@ -36,7 +36,12 @@ Read = TypeVar("Read")
 
 
 def open_manager(folder: Path, keep: int | None = None) -> ocp.CheckpointManager:
-    """The checkpoints in a folder: to write, keeping the newest N, or to read. Close it, or use it in a `with`."""
+    """The checkpoints in a folder: to write, keeping the newest N, or to read. Close it, or use it in a `with`.
+
+    InputError if there is none to read, or one of their files is a named pipe, which Orbax would wait for.
+    """
+    for path in folder.rglob("*"):
+        require_regular_file(path)
     if keep is None:
         if newest_step(folder) is None:
             raise InputError(f"{folder} holds no checkpoint yet; continue the run with `jaxdae resume {folder.parent}`")
@@ -188,9 +193,6 @@ def _in_order(item: dict[str, Any]) -> list[Any]:
 
 def _verify(folder: Path, items: Sequence[str]) -> None:
     """Raises ValueError if a file of some items is not as it was saved; without digests nothing is compared."""
-    for path in folder.rglob("*"):
-        if kind := special_kind(path):
-            raise ValueError(f"its file {path.relative_to(folder)} is a {kind}")
     if not (folder / DIGESTS).exists():  # an older one, or one whose process was killed as it ended
         return
     for name, digest in json.loads((folder / DIGESTS).read_text()).items():

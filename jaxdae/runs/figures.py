@@ -71,7 +71,8 @@ def image_figures(
 
 
 def save_figures(path: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Writes figures as PNG files into a folder, each of them whole or not at all."""
+    """Writes figures as PNG files into a folder, no link, each of them whole or not at all."""
+    require_no_link(path, path.name)
     written = []
     for name, figure in figures.items():
         written.append(path / f"{name}.png")

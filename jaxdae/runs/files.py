@@ -61,7 +61,10 @@ def make_folder(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_files(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder, whose files move into `folder` if all goes well; if not, nothing is left of them."""
+    """Yields a temporary folder, whose files move into `folder` if all goes well; if not, nothing is left of them.
+
+    No link is followed. InputError if `folder` is a file, or one of its files a named pipe, socket or device.
+    """
     is_new = not folder.exists()
     if not is_new and not folder.is_dir():
         raise InputError(f"{folder} is a file; choose a folder")
@@ -69,7 +72,10 @@ def atomic_files(folder: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
-        for path in sorted(temporary.iterdir()):
+        paths = sorted(temporary.iterdir())
+        for path in paths:
+            require_regular_file(folder / path.name)
+        for path in paths:
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from jaxdae.errors import InputError
 from jaxdae.runs.files import atomic, atomic_files, remove_temporary, write_text
 
 
@@ -69,6 +70,14 @@ def test_files_of_a_folder_are_written_whole_or_not_at_all(tmp_path, exists):
     with atomic_files(folder) as temporary:
         (temporary / "a").write_text("whole")
     assert sorted(path.name for path in folder.iterdir()) == ["a", *kept]
+
+
+def test_a_named_pipe_is_not_replaced_and_nothing_else_is(tmp_path):
+    os.mkfifo(tmp_path / "b")
+    with pytest.raises(InputError, match="b is a named pipe"), atomic_files(tmp_path) as temporary:
+        for name in ("a", "b"):
+            (temporary / name).write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"] and (tmp_path / "b").is_fifo()
 
 
 def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
