@@ -62,7 +62,7 @@ def test_the_strongest_noise_is_taken_for_what_it_is():
 
 
 def test_hot_pixels_and_values_beyond_are_no_other_scale():
-    image = FLOATS.copy()
+    image = FLOATS[:1, :8, :8].copy()
     image[0, :2, 0] = 500.0
     require_noisy_scale(image)
     image[0, :4, 0] = 500.0
