@@ -16,6 +16,8 @@ from jaxtyping import Array
 AXIS = "data"
 _PRODUCTS = "members by products"
 """The axis of members whose convolutions are to be batched products."""
+SHARED_ALIGNMENT = 64
+"""Bytes on whose multiples an array must start for JAX's CPU devices to share it."""
 PIXELS_IN_CACHE = 2**13
 """Pixels of some images whose intermediate arrays a core's cache holds, about."""
 
@@ -35,8 +37,28 @@ def _mesh(devices: list[jax.Device]) -> Mesh:
 
 
 def replicate(tree: Any, mesh: Mesh | None = None) -> Any:
-    """Puts a copy of every array on every device of a mesh (by default the local one), once, so that no call has to."""
-    return jax.device_put(tree, NamedSharding(mesh or local_mesh(), P()))
+    """Puts every array on every device of a mesh, by default the local one, so that no call has to.
+
+    CPU devices share the memory of a NumPy array, which they only read; others have a copy each.
+    """
+    mesh = mesh or local_mesh()
+    if mesh.devices.flat[0].platform == "cpu":
+        tree = jax.tree.map(_shareable, tree)
+    return jax.device_put(tree, NamedSharding(mesh, P()))
+
+
+def _shareable(leaf: Any) -> Any:
+    """A NumPy array laid out as JAX wants it; else JAX makes a copy for each CPU device."""
+    if not isinstance(leaf, np.ndarray):
+        return leaf
+    leaf = np.ascontiguousarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype)).reshape(leaf.shape)
+    if leaf.ctypes.data % SHARED_ALIGNMENT == 0:
+        return leaf
+    buffer = np.empty(leaf.nbytes + SHARED_ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % SHARED_ALIGNMENT
+    aligned = buffer[start : start + leaf.nbytes].view(leaf.dtype).reshape(leaf.shape)
+    aligned[...] = leaf
+    return aligned
 
 
 def divide(tree: Any, mesh: Mesh) -> Any:

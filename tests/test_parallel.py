@@ -45,6 +45,22 @@ def test_two_devices_train_as_one():
     assert_close(five_steps(2), five_steps(1))
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        pytest.param(np.arange(1000, dtype=np.uint8)[1:], id="not aligned"),
+        pytest.param(DATA.train[::2], id="not contiguous"),
+        pytest.param(np.ones((3, 4)), id="64-bit"),
+        pytest.param(np.array(3, np.float32), id="one number"),
+    ],
+)
+def test_cpu_devices_share_the_memory_of_images(images):
+    placed = parallel.replicate(images)
+    shards = [shard.data for shard in placed.addressable_shards]
+    assert len(shards) == 2 and len({shard.unsafe_buffer_pointer() for shard in shards}) == 1
+    np.testing.assert_array_equal(placed, images)
+
+
 ON_EIGHT_DEVICES = """
 import sys
 sys.path.insert(0, sys.argv[1])

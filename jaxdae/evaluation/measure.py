@@ -25,6 +25,7 @@ Scores = dict[str, Float[np.ndarray, "level denoiser image"]]
 IdentityScores = dict[str, Float[np.ndarray, "level image"]]
 
 
+@rng.pinned()
 def measure(
     denoisers: Sequence[Denoiser],
     images: RawImages,
@@ -63,18 +64,16 @@ def measure(
     mesh = mesh or parallel.local_mesh()
     static: Any = {"corruption": noises[0].corruption, "clip": noises[0].clip, "population": population, "mesh": mesh}
     found: list[Any] = [None] * len(denoisers)
-    with rng.pinned():
-        pair = jnp.asarray(images), None if noisy is None else jnp.asarray(noisy)
-        shared = parallel.replicate((pair, values, jnp.uint32(seed)), mesh)
-        nothing = parallel.replicate(jnp.zeros(1), mesh)
-        identity = jax.device_get(parallel.replicate(_measure(nothing, *shared, module=None, **static), mesh))
-        for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
-            chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
-            params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(denoisers[i].params for i in chosen))
-            found_scores = _measure(parallel.replicate(params, mesh), *shared, module=module, **static)
-            scores = jax.device_get(parallel.replicate(found_scores, mesh))
-            for position, i in enumerate(chosen):
-                found[i] = {name: value[:, position] for name, value in scores.items()}
+    shared = parallel.replicate(((images, noisy), values, jnp.uint32(seed)), mesh)
+    nothing = parallel.replicate(jnp.zeros(1), mesh)
+    identity = jax.device_get(parallel.replicate(_measure(nothing, *shared, module=None, **static), mesh))
+    for module in dict.fromkeys(denoiser.module for denoiser in denoisers):
+        chosen = [i for i, denoiser in enumerate(denoisers) if denoiser.module == module]
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(denoisers[i].params for i in chosen))
+        found_scores = _measure(parallel.replicate(params, mesh), *shared, module=module, **static)
+        scores = jax.device_get(parallel.replicate(found_scores, mesh))
+        for position, i in enumerate(chosen):
+            found[i] = {name: value[:, position] for name, value in scores.items()}
     every = {name: np.stack([scores[name] for scores in found], axis=1) for name in identity if found}
     return every, {name: value[:, 0] for name, value in identity.items()}
 
