@@ -49,10 +49,17 @@ class Draws(NamedTuple):
 
 @contextlib.contextmanager
 def pinned() -> Iterator[None]:
-    """Holds what would change draws and sums if a user's environment set it: counter layout, 64-bit types.
+    """Holds what would change draws and sums, or fail, if a user's environment set it.
 
-    Every public function that draws or computes is entered through it (JAX_THREEFRY_PARTITIONABLE=0 and
-    JAX_ENABLE_X64=1 change the draws of a plain `jax.random` call).
+    Every public function that draws or computes is entered through it. JAX_THREEFRY_PARTITIONABLE=0
+    and JAX_ENABLE_X64=1 change the draws of a plain `jax.random` call. Strict promotion of types and
+    ranks and transfer guards are for debugging one's own programs; ours, Flax and optax promote.
     """
-    with jax.threefry_partitionable(True), jax.enable_x64(False):
+    with (
+        jax.threefry_partitionable(True),
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        jax.transfer_guard("allow"),
+    ):
         yield

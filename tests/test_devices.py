@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import warnings
 import zlib
 
 import pytest
 
 from jaxdae import cli, devices
+from jaxdae.errors import InputError
 
 
 @pytest.fixture
@@ -51,16 +53,69 @@ def test_programs_that_were_left_half_written_are_removed(environment, monkeypat
     assert start() == ["a-cache", "d-cache"]
     (home / "e-cache").write_bytes(whole[:50])
     assert start() == ["a-cache", "d-cache"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "f-cache").write_bytes(whole[:50])
     environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "mine")
     devices.keep_compiled_programs()
-    assert not (tmp_path / "mine").exists()
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["f-cache"]
 
 
-def test_settings_of_the_user_stay(environment):
-    environment |= {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": "/mine"}
+def test_settings_of_the_user_stay(environment, tmp_path):
+    environment |= {"JAX_NUM_CPU_DEVICES": "3", "JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     devices.cores_as_devices()
-    devices.keep_compiled_programs()
-    assert environment["JAX_NUM_CPU_DEVICES"] == "3" and environment["JAX_COMPILATION_CACHE_DIR"] == "/mine"
+    assert devices.keep_compiled_programs() == ""
+    assert environment["JAX_NUM_CPU_DEVICES"] == "3"
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "abc", "", "1.5"])
+def test_a_number_of_devices_that_is_none_is_refused(environment, number):
+    environment["JAX_NUM_CPU_DEVICES"] = number
+    with pytest.raises(InputError, match=f"JAX_NUM_CPU_DEVICES={number} is not allowed: give an"):
+        devices.cores_as_devices()
+
+
+@pytest.mark.parametrize(("own", "number"), [({}, "4"), ({"JAX_NUM_CPU_DEVICES": "3"}, "3")])
+def test_the_number_of_devices_in_the_flags_of_xla_counts(environment, own, number):
+    flags = "--xla_cpu_enable_fast_math=false --xla_force_host_platform_device_count=4"
+    environment |= {"XLA_FLAGS": flags} | own
+    devices.cores_as_devices()
+    assert environment["JAX_NUM_CPU_DEVICES"] == number
+
+
+@pytest.fixture
+def unchanged_filters():
+    with warnings.catch_warnings():
+        yield
+
+
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_a_cache_folder_that_cannot_be_written_is_named_and_not_used(environment, tmp_path, unchanged_filters, place):
+    (tmp_path / "file").touch()
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / place)
+    sentence = devices.keep_compiled_programs()
+    assert f"{tmp_path / place} cannot be written" in sentence and "\n" not in sentence
+    assert "JAX_COMPILATION_CACHE_DIR" not in environment
+
+
+def test_a_cache_folder_that_can_only_be_read_is_used(environment, tmp_path, monkeypatch, unchanged_filters):
+    def denied(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(devices.tempfile, "TemporaryFile", denied)
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path)
+    assert "cannot be written (Permission denied)" in devices.keep_compiled_programs()
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+    warnings.warn("Error writing persistent compilation cache entry for 'f'", UserWarning, 1)
+
+
+def test_nothing_is_kept_without_a_home_folder(environment, monkeypatch):
+    def homeless(name):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(devices.platformdirs, "user_cache_path", homeless)
+    assert "there is no home folder; set HOME or JAX_COMP" in devices.keep_compiled_programs()
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == ""
 
 
 @pytest.mark.parametrize(("words", "kept"), [(["--version"], True), (["--no-cache", "--version"], False)])

@@ -79,7 +79,14 @@ def digest():
 @pytest.mark.slow
 def test_the_environment_changes_no_draw_and_no_training(request):
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_rng; print(test_rng.digest())"
-    settings = {"JAX_DEFAULT_PRNG_IMPL": "rbg", "JAX_ENABLE_X64": "1", "JAX_THREEFRY_PARTITIONABLE": "0"}
+    settings = {
+        "JAX_DEFAULT_PRNG_IMPL": "rbg",
+        "JAX_ENABLE_X64": "1",
+        "JAX_THREEFRY_PARTITIONABLE": "0",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_TRANSFER_GUARD": "disallow",
+    }
     printed = subprocess.check_output(
         [sys.executable, "-c", code, request.path.parent], text=True, env=os.environ | settings, timeout=300
     )

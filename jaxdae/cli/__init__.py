@@ -1,20 +1,18 @@
 """The `jaxdae` command: a thin shell over the library. Each verb is a module, imported when it is called."""
 
+import contextlib
 import errno
 import importlib
-import logging
 import os
 import re
+import signal
 import sys
 import threading
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import absl.logging
-
 from jaxdae import __version__
-from jaxdae.devices import cores_as_devices, keep_compiled_programs
+from jaxdae.cli import streams
 from jaxdae.errors import CannotWrite, InputError, printable, require_name
 from jaxdae.memory import is_out_of_memory
 
@@ -52,6 +50,17 @@ VERBS = ("train", "resume", "evaluate", "plot", "denoise", "models", "export", "
 def main(argv: Sequence[str]) -> int:
     """Runs a command line (without the program's name) and returns its exit status."""
     try:
+        return _run(argv)
+    except Exception as error:
+        from jaxdae.cli import environment
+
+        if sentence := environment.explain(error):
+            return _fail(sentence)
+        raise
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
         if not argv or argv[0] in ("-h", "--help"):
             print(WELCOME)
             return 0
@@ -59,18 +68,23 @@ def main(argv: Sequence[str]) -> int:
             print(f"jaxdae {__version__}")
             return 0
         require_name("verb", argv[0], VERBS)
-        return importlib.import_module(f"jaxdae.cli.{argv[0].replace('-', '_')}").run(argv[1:])
+        with _interrupt_ends():
+            verb = importlib.import_module(f"jaxdae.cli.{argv[0].replace('-', '_')}")
+        return verb.run(argv[1:])
     except SystemExit as stop:  # argparse has printed a help
         return int(stop.code or 0)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CannotWrite as error:
         return _fail(error, status=1)
     except InputError as error:
         return _fail(error)
     except OSError as error:
-        reason = f"{error.filename} cannot be used: {error.strerror}" if error.filename and error.strerror else error
+        if unwritable := streams.flush():
+            return _fail(unwritable, status=1)
+        reason = error.strerror or error
+        if error.filename and error.strerror:
+            reason = f"{error.filename} cannot be used: {error.strerror}"
         return _fail(reason, status=1 if error.errno in _NO_ROOM else 2)
     except (RuntimeError, MemoryError) as error:
         if _is_of_a_lost_process(error):
@@ -93,51 +107,50 @@ def _reason(error: BaseException) -> str:
     return (str(error) or type(error).__name__).split("\n")[0][:150]
 
 
+@contextlib.contextmanager
+def _interrupt_ends() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once during imports, which would end in a traceback."""
+    previous = signal.getsignal(signal.SIGINT)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if previous is not signal.default_int_handler or not in_main_thread:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _fail(error: Any, status: int = 2) -> int:
     print(f"jaxdae: {printable(error)}", file=sys.stderr)
     return status
 
 
 def _interrupted(stop: KeyboardInterrupt) -> int:
-    from jaxdae.runs.signals import Interrupted
-
-    if not isinstance(stop, Interrupted):
+    signals = sys.modules.get("jaxdae.runs.signals")
+    if signals is None or not isinstance(stop, signals.Interrupted):
         return 130
     print(f"\nstopped; continue with: jaxdae resume {printable(stop.path)}", file=sys.stderr)
     return 128 + stop.signal_number
 
 
-def _unraisable(error: Any) -> None:
-    """Is quiet about event loops of Orbax: its threads outlive one, or it was never made for want of descriptors."""
-    if not re.search("Event loop is closed|_ssock", str(error.exc_value)):
-        sys.__unraisablehook__(error)
-
-
-def _report_errors_once() -> None:
-    """Leaves it to us to report what fails in Orbax's threads and tasks: the first error is raised here."""
-    sys.unraisablehook = _unraisable
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    absl.logging.set_verbosity(absl.logging.FATAL)
-    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-
-
 def console() -> None:
     """The entry point of the `jaxdae` script: the one place that makes process-wide settings."""
-    arguments = sys.argv[1:]
-    _report_errors_once()
-    cores_as_devices()
-    for stream in (sys.stdout, sys.stderr):  # a file's name may have characters that the terminal has not
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    if arguments[:1] == ["--no-cache"]:
-        arguments = arguments[1:]
-    else:
-        keep_compiled_programs()
+    with _interrupt_ends():
+        streams.open_closed()  # before anything opens a file
+        from jaxdae.cli import start
+
+        try:
+            arguments = start.prepare(sys.argv[1:])
+        except InputError as error:
+            raise SystemExit(_fail(error)) from None
     status = main(arguments)
+    if (unwritable := streams.flush()) and status == 0:
+        status = _fail(unwritable, status=1)
     if status == 1 and any(
         thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()
     ):
         # After a save that failed, threads of Orbax may wait ten minutes for each other.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(status)
     raise SystemExit(status)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxdae import rng
 from jaxdae.arguments import require_flag, require_instance, require_names, require_path
 from jaxdae.errors import InputError, require_name
 from jaxdae.exchange.onnx import write_onnx
@@ -87,7 +88,9 @@ def export_denoiser(
         chosen["safetensors"] = chosen["safetensors"]._replace(write=write)
     with atomic_files(folder) as temporary:
         for name, how in chosen.items():
-            if note := how.write(denoiser, temporary / names[name][0]):
+            with rng.pinned():
+                note = how.write(denoiser, temporary / names[name][0])
+            if note:
                 yield note
     return targets
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxdae import rng
 from jaxdae.errors import InputError
 from jaxdae.exchange.keras_family import as_family, family_of_weights
 from jaxdae.exchange.keras_files import KerasFile, Layer, leaves, open_keras, read_array, stored_weights
@@ -34,6 +35,7 @@ class Imported:
     """What was assumed, and what a user should know, in sentences."""
 
 
+@rng.pinned()
 def read_keras(path: Path | str, *, noise: Noise | None = None, model: str | None = None) -> Imported:
     """A file of Keras 2 or 3 as a denoiser of images on [0, 1]. Nothing in the file is executed.
 

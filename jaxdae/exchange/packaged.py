@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxdae import rng
 from jaxdae.arguments import require_path
 from jaxdae.errors import InputError
 from jaxdae.evaluation.noise_level import Estimate
@@ -27,6 +28,7 @@ KERAS = (".keras", ".h5", ".hdf5")
 HOME = Path(str(resources.files("jaxdae"))) / "exchange"
 
 
+@rng.pinned()
 def load_denoiser(name_or_path: str | os.PathLike) -> Denoiser:
     """A denoiser that comes with the package ("digits", "photos"), or one of a folder or file.
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxdae import components, distributed, evaluation, parallel, training
+from jaxdae import components, distributed, evaluation, parallel, rng, training
 from jaxdae.arguments import require_flag, require_path
 from jaxdae.data import Data, OwnPictures, Source, load_again
 from jaxdae.errors import InputError
@@ -36,6 +36,7 @@ from jaxdae.training import Best, Group, Member, Plan, TrainState
 from jaxdae.training.member import check_members
 
 
+@rng.pinned()
 def train(
     members: Member | Sequence[Member],
     data: Data,
@@ -108,6 +109,7 @@ def _start_folder(path: Path, config: Config) -> None:
     folder.write_config(path, config)
 
 
+@rng.pinned()
 def resume(
     path: str | os.PathLike,
     data: Data | None = None,

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import jax
 
+from jaxdae import rng
 from jaxdae.arguments import require_integer, require_path, require_sequence
 from jaxdae.errors import InputError, require_name
 from jaxdae.models.denoiser import About, Denoiser
@@ -170,6 +171,7 @@ def make_run(
     return Run(config, tuple(own), tuple(best), history, path, progress)
 
 
+@rng.pinned()
 def load_run(path: str | os.PathLike) -> Run:
     """Loads a run, with its parameters as NumPy arrays, on any machine; InputError if there is none to load.
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxdae import components
+from jaxdae import components, rng
 from jaxdae.arguments import require_seed, require_sequence
 from jaxdae.errors import InputError, nearest, require_name, shown
 from jaxdae.models import ConvAutoencoder
@@ -172,6 +172,7 @@ def group_members(members: Sequence[Member]) -> tuple[Group, ...]:
     return tuple(Group(tuple(found), stack([members[i] for i in found])) for found in by_treedef.values())
 
 
+@rng.pinned()
 def stack(members: Sequence[Member]) -> Member:
     """Canonical members of equal treedef as one, every number with a leading member axis.
 
