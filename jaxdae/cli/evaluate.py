@@ -1,6 +1,7 @@
 """`jaxdae evaluate`: a table of metrics."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxdae.cli import jobs, options
 from jaxdae.cli.report import print_scores
 from jaxdae.errors import printable
 from jaxdae.models.denoiser import Denoiser
+from jaxdae.runs.below_input import below_identity, describe_below
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
 
@@ -58,4 +60,8 @@ def run(words: Sequence[str]) -> int:
         for index in dict.fromkeys(row["member"] for row in rows if row["member"] != "identity"):
             print(printable(origins[index]))
         print_scores(rows, data)
+    trained_levels = {i: denoiser.about.noise.level for i, denoiser in zip(members, denoisers, strict=True)}
+    below = [] if arguments.test_corruption else below_identity(rows, trained_levels)
+    if below:
+        print(f"warning: {describe_below(below)}", file=sys.stderr)
     return 0

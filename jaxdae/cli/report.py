@@ -1,5 +1,6 @@
 """What the command prints of a run."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxdae.errors import printable
 from jaxdae.evaluation import evaluate
 from jaxdae.metrics import SSIM_WINDOW, has_ssim
 from jaxdae.runs import Run, checkpoints, folder
+from jaxdae.runs.below_input import below_input, describe_below
 from jaxdae.runs.figures import write_figures
 
 
@@ -26,6 +28,8 @@ def report_run(run: Run, data: Data) -> int:
     saved = run.path / folder.CHECKPOINTS
     print(f"\nfigures     {printable(', '.join(map(str, written)))}")
     print(f"checkpoint  {printable(saved / str(checkpoints.newest_step(saved)))}")
+    if below := below_input(run, data):
+        print(f"warning: {describe_below(below)}", file=sys.stderr)
     for index in run.diverged:
         print(f"{run.describe(index)}: frozen, its loss was not finite; a lower --learning-rate may help")
     return 1 if run.diverged else 0

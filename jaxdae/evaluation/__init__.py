@@ -2,4 +2,4 @@
 
 from jaxdae.evaluation.measure import evaluate, measure
 from jaxdae.evaluation.noise_level import Estimate, estimate_noise_level
-from jaxdae.evaluation.validation import sample_images, validate
+from jaxdae.evaluation.validation import input_psnr, sample_images, validate

@@ -48,6 +48,15 @@ def validate(
         return _validate(params, members, source, jnp.uint32(seed), population=population, mesh=mesh)
 
 
+def input_psnr(members: Member, source: Source, *, seed: int = 0, mesh: Mesh | None = None) -> Float[Array, "member"]:
+    """Mean PSNR (dB) of the images that `validate` gives every member's network: that of doing nothing.
+
+    Arguments as in `validate`.
+    """
+    with rng.pinned():
+        return _input_psnr(members, source, jnp.uint32(seed), mesh=mesh or parallel.data_mesh())
+
+
 def sample_images(
     params: Any, members: Member, source: Source, *, seed: int = 0, count: int = 8
 ) -> tuple[Images5, Images5, Images5]:
@@ -72,6 +81,21 @@ def _sample_images(params: Any, members: Member, source: Source, seed: Array, in
     return parallel.map_members(one_member, params, members, population=IN_TURN)
 
 
+@functools.partial(jax.jit, static_argnames="mesh")
+def _input_psnr(members: Member, source: Source, seed: Array, *, mesh: Mesh) -> Array:
+    def one_member(member: Member) -> Array:
+        def one_batch(shared: Any, index: Array) -> Array:
+            member, source = shared
+            draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
+            noisy = make_examples(member, source, draws).input
+            return metrics.psnr(jnp.clip(noisy, 0, 1), _targets_in_range(member, source, draws))
+
+        index = jnp.arange(source.examples)
+        return parallel.in_batches(one_batch, (member, source), index, mesh=mesh).mean()
+
+    return parallel.map_members(one_member, members, population=IN_TURN)
+
+
 @functools.partial(jax.jit, static_argnames=("population", "mesh"))
 def _validate(
     params: Any, members: Member, source: Source, seed: Array, *, population: Population, mesh: Mesh
@@ -83,11 +107,8 @@ def _validate(
             example = make_examples(member, source, draws)
             network = functools.partial(predict, member.model, params)
             losses = member.objective.losses(network, example, draws)
-            target = _targets(member, source, draws)
-            if getattr(source, "beyond", False):
-                target = jnp.clip(target, 0, 1)
             image = jnp.clip(network(example.input, example.level).image, 0, 1)
-            return losses, metrics.psnr(image, target)
+            return losses, metrics.psnr(image, _targets_in_range(member, source, draws))
 
         index = jnp.arange(source.examples)
         losses, psnr = parallel.in_batches(
@@ -109,6 +130,12 @@ def _divided(one_member: Callable[..., Any], mesh: Mesh, population: Population)
 
     specs = (P(parallel.AXIS), P(parallel.AXIS), P())
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)
+
+
+def _targets_in_range(member: Member, source: Source, draws: Draws) -> Array:
+    """The targets, clamped to [0, 1] where values lie beyond."""
+    targets = _targets(member, source, draws)
+    return jnp.clip(targets, 0, 1) if getattr(source, "beyond", False) else targets
 
 
 def _targets(member: Member, source: Source, draws: Draws) -> Array:

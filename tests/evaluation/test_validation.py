@@ -7,7 +7,7 @@ from tiny import DATA, MEMBER, random_params
 
 from jaxdae import metrics, parallel
 from jaxdae.data import InMemory, read_own
-from jaxdae.evaluation import sample_images, validate
+from jaxdae.evaluation import input_psnr, sample_images, validate
 from jaxdae.models import ConvAutoencoder
 from jaxdae.models.prediction import predict
 from jaxdae.noise import Noise, noisy_examples
@@ -33,6 +33,12 @@ def test_a_member_has_the_mean_loss_and_psnr_of_its_own_noisy_images():
         logits = predict(member.model, params, noisy).output
         np.testing.assert_allclose(losses[i], metrics.bce_from_logits(logits, CLEAN).mean(), rtol=1e-5)
         np.testing.assert_allclose(psnr[i], metrics.psnr(jax.nn.sigmoid(logits), CLEAN).mean(), rtol=1e-5)
+
+
+def test_the_psnr_of_the_input_is_that_of_the_very_images_that_are_denoised():
+    psnr = input_psnr(*parallel.replicate((stack(MEMBERS), InMemory(DATA.test))), seed=5)
+    noisy = [noisy_examples(DATA.test, member.noise, seed=5) for member in MEMBERS]
+    np.testing.assert_allclose(psnr, [metrics.psnr(images, CLEAN).mean() for images in noisy], rtol=1e-5)
 
 
 def test_its_draws_depend_on_the_evaluation_seed_and_not_on_the_member():
