@@ -136,7 +136,7 @@ def add_own_options(parser: Parser) -> None:
         f"(default: {own.PATCH})")  # fmt: skip
     add("--augment", action="store_true", default=None, help="flip and turn the patches")
     add("--coverage", type=int, metavar="N", help="how many times the patches of an epoch cover the area of the "
-        "pictures (default: 1)")  # fmt: skip
+        "pictures (default: 1, or more for a small set)")  # fmt: skip
     add("--colour", metavar="grey|rgb", help="convert all pictures (default: as they are)")
     add("--range", dest="value_range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="stored values of black and "
         "white (default: those of 8 bits, else measured over each whole file)")  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxdae import distributed, runs
-from jaxdae.cli import jobs, options
+from jaxdae.cli import jobs, options, small_set
 from jaxdae.cli.report import report_run
 from jaxdae.errors import InputError, printable, require_name
 from jaxdae.runs import writers
@@ -38,11 +38,13 @@ def run(words: Sequence[str]) -> int:
     writers.check_writers(arguments.log, arguments.log_pictures)
     distributed.by_first(lambda: runs.folder.require_room(out, arguments.overwrite))  # before pictures are read
     data = options.load_dataset(arguments, dataset, members)
-    for note in data.notes if distributed.is_first() else ():
+    training = small_set.adapt(small_set.Training(members, data, loop), arguments)
+    for note in (*data.notes, *training.notes) if distributed.is_first() else ():
         print(printable(note))
     trained = runs.train(
-        members, data, out=out, overwrite=arguments.overwrite, progress=arguments.progress,
-        log=arguments.log, log_pictures=arguments.log_pictures, **loop,
+        training.members, training.data, out=out, overwrite=arguments.overwrite, progress=arguments.progress,
+        log=arguments.log, log_pictures=arguments.log_pictures,
+        on_estimate=small_set.print_seconds if training.notes else None, **training.loop,
     )  # fmt: skip
     return report_run(trained, data) if distributed.is_first() else 0
 

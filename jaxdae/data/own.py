@@ -72,6 +72,11 @@ class OwnPictures:
         return (height, width, channels) if self.whole else (self._patch, self._patch, channels)
 
     @property
+    def patches(self) -> int:
+        """How many examples an epoch has that covers the pictures once."""
+        return len(self.train) if self.whole else sum(patch_count(picture, self._patch) for picture in self.train)
+
+    @property
     def pairs(self) -> str | None:
         """Of pairs, what the targets are: "clean" or "noisy"."""
         return None if self.noisy is None else "noisy" if self.settings["noisy_target"] else "clean"
@@ -210,7 +215,7 @@ def read_own(
     pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, read)
     colour, sides = in_colour(path, sides, colour)
     targets = sides[-1]
-    _require_fit(targets, patch, augment)
+    _require_fit(targets, patch, "turned" if augment else "repeated" if coverage > 1 else "")
     if chosen >= len(targets):
         raise InputError(
             f"{path} has {len(targets)} pictures, which leaves none to train on; give more, or --held-out less"
@@ -330,12 +335,15 @@ def _fit_whole(pictures: Sequence[Pixels], patch: int) -> bool:
     return len(shapes) == 1 and max(next(iter(shapes))[:2]) <= patch
 
 
-def _require_fit(pictures: dict[str, Pixels], patch: int, augment: bool) -> None:
+def _require_fit(pictures: dict[str, Pixels], patch: int, change: str) -> None:
+    """InputError for a picture smaller than a patch, or pictures of two sides of which whole ones are to change."""
     if _fit_whole(list(pictures.values()), patch):
         first = next(iter(pictures.values()))
-        if augment and first.shape[0] != first.shape[1]:
+        if change and first.shape[0] != first.shape[1]:
             least = min(first.shape[:2])
-            raise InputError(f"pictures of {_size(first)} pixels cannot be turned whole; give --patch {least} or less")
+            raise InputError(
+                f"pictures of {_size(first)} pixels cannot be {change} whole; give --patch {least} or less"
+            )
         return
     name, smallest = min(pictures.items(), key=lambda item: min(item[1].shape[:2]))
     if (least := min(smallest.shape[:2])) < patch:
@@ -348,8 +356,7 @@ def _require_fit(pictures: dict[str, Pixels], patch: int, augment: bool) -> None
 def _summary(own: OwnPictures, held_out: Sequence[str]) -> str:
     height, width, _ = own.image
     patches = "" if own.whole else "patches of "
-    examples = sum(patch_count(picture, height) for picture in own.train) if patches else len(own.train)
-    examples *= own.settings["coverage"]
+    examples = own.patches * own.settings["coverage"]
     shown = held_out[0] if len(held_out) == 1 else f"{held_out[0]} to {held_out[-1]}"
     pairs = {None: "", "clean": " pairs of", "noisy": " pairs of two noisy"}[own.pairs]
     pairs = " neighbouring frames as pairs of" if own.settings["target"] == NEXT else pairs

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from jaxdae.noise import format_level
 from jaxdae.runs import checkpoints, folder, writers
 from jaxdae.runs.disk import failures_named
 from jaxdae.runs.doors import require_data, require_train_arguments
+from jaxdae.runs.duration import expected_seconds
 from jaxdae.runs.folder import Config, Loop
 from jaxdae.runs.frozen import frozen_members, name_frozen
 from jaxdae.runs.lock import locked
@@ -47,6 +48,7 @@ def train(
     log: Sequence[str | Kind] = (),
     log_pictures: int = 1,
     initial: Any = None,
+    on_estimate: Callable[[float], None] | None = None,
     **loop: int,
 ) -> Run:
     """Trains members, those of equal structure in one compiled program.
@@ -61,6 +63,8 @@ def train(
             `out`. One that fails on the way is warned of and left out.
         log_pictures: every how many epochs they get denoised validation images; 0: never.
         initial: the parameters that one member starts from, in place of random ones; its optimizer starts afresh.
+        on_estimate: called once before the training with its expected duration in seconds, for which a few steps are
+            tried out and dropped.
         **loop: the fields of `Loop`: epochs, batch_size, holdout, evaluation_seed ...
 
     Raises:
@@ -74,6 +78,8 @@ def train(
     config = Config(checked, folder.check_loop(components.make(Loop, loop), checked), data.describe())
     distributed.require_same(folder.as_json(config) | {"out": out and str(out)})
     sources = place(_split(config, data), data)
+    if on_estimate is not None:
+        on_estimate(expected_seconds(config, sources[0]))
     if out is None:
         if log:
             raise InputError("a log beside the history needs a run folder; name one (out)")

@@ -17,7 +17,8 @@ from jaxdae import cli
 from jaxdae.cli import report
 from jaxdae.runs import folder
 
-SMALL = ["--patch", "16", "--width", "2", "--depth", "1", "--batch-size", "4", "--chunk-steps", "2", "--no-progress"]
+SMALL = ["--patch", "16", "--width", "2", "--depth", "1", "--batch-size", "4", "--chunk-steps", "2", "--no-progress",
+         "--coverage", "1", "--schedule", "constant"]  # fmt: skip
 SHAPES = ((20, 30), (25, 22), (16, 40), (33, 18), (24, 24))
 
 
@@ -180,8 +181,9 @@ def test_frames_are_trained_with_noise2noise_and_nothing_claims_a_clean_picture(
         *SMALL,
     ]
     refused(capsys, "are noisy, no clean ones for Supervised", *words[:5], *SMALL, "--out", tmp_path / "whole")
-    status, out, _ = run(capsys, *words, "--epochs", "2", "--out", tmp_path / "whole")
+    status, out, err = run(capsys, *words, "--epochs", "2", "--out", tmp_path / "whole")
     assert status == 0 and "no clean image is known: measured against the other noisy image" in out
+    assert "warning: members 0, 1 are worse than their own noisy input (member 0: " in err
     line = folder.read_history(tmp_path / "whole")[-2]
     assert "val_psnr" not in line and "val_mse" in line
     identity, row, _ = json.loads(run(capsys, "evaluate", tmp_path / "whole", "--json")[1])

@@ -52,7 +52,7 @@ def test_an_evaluation_names_those_below_the_identity_at_a_level_of_their_traini
         row("identity", 0.5, 9.0, name), row(0, 0.5, 10.0, name), row(1, 0.5, 8.0, name), row(2, 0.5, None, name),
     ]  # fmt: skip
     levels = [(0.5, 0.5), (0.0, 1.0), (0.25, 0.5)]
-    assert below_identity(rows, levels) == [Below(1, 11.5, 12.0)]
+    assert below_identity(rows, dict(enumerate(levels))) == [Below(1, 11.5, 12.0)]
 
 
 def test_the_sentence_has_the_numbers_and_a_way_out():
