@@ -9,6 +9,9 @@ from jaxdae.data import Data, OwnPictures, photographs
 from jaxdae.training import Member
 from jaxdae.training.small_sets import Settings, Typed, suggest_settings
 
+CHUNK_STEPS = 4
+"""Steps of a compiled call: few, since two calls are made beforehand to tell the expected time."""
+
 
 class Training(NamedTuple):
     """What is to be trained, and what to say of the settings that were chosen for it (nothing if none were)."""
@@ -30,7 +33,8 @@ def adapt(training: Training, arguments: argparse.Namespace) -> Training:
     settings = suggest_settings(data.patches, height, _typed(arguments), repeatable=height == width)
     if settings is None:
         return training
-    loop = training.loop | {"epochs": settings.epochs, "batch_size": settings.batch_size}
+    loop = {"chunk_steps": CHUNK_STEPS} | training.loop
+    loop |= {"epochs": settings.epochs, "batch_size": settings.batch_size}
     covering = dataclasses.replace(data, settings=data.settings | {"coverage": settings.coverage})
     members = tuple(_with_schedule(member, settings) for member in training.members)
     return Training(members, covering, loop, (_note(data.patches, settings),))

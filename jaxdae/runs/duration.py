@@ -1,41 +1,43 @@
 """How long a training is going to take, from a few of its steps."""
 
 import time
+from collections.abc import Sequence
 
 import jax
 
 from jaxdae import parallel, training
 from jaxdae.data import Source
 from jaxdae.runs.folder import Config
-from jaxdae.training import Member, Plan
+from jaxdae.training import Group, Plan, TrainState
 
-_STEPS = 2
+_CALLS = 2
+"""Calls of each group's program: the first compiles, which the training itself then need not."""
 
 
-def expected_seconds(config: Config, source: Source) -> float:
+def expected_seconds(config: Config, source: Source, groups: Sequence[Group], states: Sequence[TrainState]) -> float:
     """The seconds of all optimizer steps of a run, compilation and validation aside.
 
-    A member of each group takes a few steps from its initial weights, which are dropped.
+    Args:
+        config: the run.
+        source: the training images.
+        groups: of its members, on the devices.
+        states: untrained, as the run starts from them; their memory is given up.
     """
-    plan = Plan.of(source.examples, config.loop.batch_size, chunk_steps=1)
+    loop = config.loop
     source = parallel.replicate(source, parallel.data_mesh())
-    seconds = 0.0
-    for group in training.group_members(config.members):
-        members = [config.members[index] for index in group.indices]
-        seconds += len(members) * _seconds_per_step(members[0], config, source, plan)
-    return seconds * plan.steps * config.loop.epochs
+    plan = Plan.of(source.examples, loop.batch_size, loop.chunk_steps)
+    seconds = sum(
+        _seconds_of_call(config, source, group, state, plan) for group, state in zip(groups, states, strict=True)
+    )
+    return seconds / plan.chunk_length * plan.steps * loop.epochs
 
 
-def _seconds_per_step(member: Member, config: Config, source: Source, plan: Plan) -> float:
-    mesh = parallel.data_mesh()
-    members = parallel.replicate(training.stack([member]), mesh)
-    states = parallel.replicate(training.initial_states(members, config.source["image"][-1])[0], mesh)
-    times = []
-    for chunk in range(1 + _STEPS):  # the first compiles
+def _seconds_of_call(config: Config, source: Source, group: Group, state: TrainState, plan: Plan) -> float:
+    started = 0.0
+    for _ in range(_CALLS):
         started = time.perf_counter()
-        states, losses = training.train_chunk(
-            states, members, source, 1, chunk % plan.chunks, plan=plan, epochs=config.loop.epochs
+        state, losses = training.train_chunk(
+            state, group.members, source, 1, 0, plan=plan, epochs=config.loop.epochs, population=config.loop.ways
         )
         jax.block_until_ready(losses)
-        times.append(time.perf_counter() - started)
-    return sum(times[1:]) / _STEPS
+    return time.perf_counter() - started

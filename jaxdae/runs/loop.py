@@ -79,7 +79,8 @@ def train(
     distributed.require_same(folder.as_json(config) | {"out": out and str(out)})
     sources = place(_split(config, data), data)
     if on_estimate is not None:
-        on_estimate(expected_seconds(config, sources[0]))
+        groups, states, _ = _untrained(config, initial)
+        on_estimate(expected_seconds(config, sources[0], groups, states))
     if out is None:
         if log:
             raise InputError("a log beside the history needs a run folder; name one (out)")

@@ -32,7 +32,7 @@ def test_pictures_of_ones_own_get_them_and_a_run_keeps_them(pages):
     before, after = adapted(jaxdae.read_own(pages, patch=16))
     assert after.data.describe() == before.data.describe() | {"coverage": 26}
     assert after.data.sources()[0].examples == 26 * before.data.sources()[0].examples == 26 * 38
-    assert after.loop == {"epochs": 10, "batch_size": 16}
+    assert after.loop == {"epochs": 10, "batch_size": 16, "chunk_steps": small_set.CHUNK_STEPS}
     [optimizer] = [member.optimizer for member in after.members]
     assert (optimizer.schedule, optimizer.ema_decay) == ("one_cycle", 0.99)
     [note] = after.notes
@@ -42,13 +42,13 @@ def test_pictures_of_ones_own_get_them_and_a_run_keeps_them(pages):
 
 def test_an_option_that_was_typed_is_kept(pages):
     data = jaxdae.read_own(pages, patch=16, coverage=3)
-    words = ["--epochs", "7", "--batch-size", "5", "--coverage", "3", "--ema-decay", "0.5", "--learning-rate", "0.1"]
+    words = ["--epochs", "7", "--batch-size", "5", "--coverage", "3", "--chunk-steps", "9", "--ema-decay", "0.5"]
     before, after = adapted(data, *words)
-    assert after.loop == before.loop == {"epochs": 7, "batch_size": 5}
+    assert after.loop == before.loop == {"epochs": 7, "batch_size": 5, "chunk_steps": 9}
     assert after.data.describe() == data.describe()
     optimizer = before.members[0].optimizer
     assert after.members[0].optimizer == optimizer.replace(schedule="one_cycle")
-    _, constant = adapted(data, *words[:6], "--schedule", "constant", "cosine")
+    _, constant = adapted(data, *words[:8], "--schedule", "constant", "cosine")
     assert [member.optimizer.schedule for member in constant.members] == ["constant", "cosine"]
     assert constant.notes == () and constant.members[0].optimizer.ema_decay is None
 
