@@ -29,6 +29,7 @@ def test_two_pages_get_the_settings_of_the_documentation():
 
 def test_a_set_that_the_defaults_train_enough_keeps_them():
     assert suggest_settings(59 * BATCH_SIZE + 1, 64, Typed()) is None
+    assert suggest_settings(59 * BATCH_SIZE + 1, 64, Typed(epochs=1)) is None
     assert suggest_settings(59 * BATCH_SIZE, 64, Typed()) is not None
 
 
