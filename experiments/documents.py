@@ -2,9 +2,9 @@
 
     python experiments/documents.py --pages field/documents
 
-The pages lie in noisy/ and clean/, by equal names. Each is cleaned by a U-Net trained on patches of the others, beside
-a threshold, a median filter and the packaged denoisers. Trainings are resumed if they were stopped. Writes
-results/documents/.
+The pages lie in noisy/ and clean/, by equal names. Each is cleaned by a U-Net trained on patches of the others, and by
+division by its background (a median filter, no learning), beside a threshold, a small median filter and the packaged
+denoisers. Trainings are resumed if they were stopped. Writes results/documents/.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _command
 import _figures as figures
 import _report as report
 import _shell as shell
@@ -36,7 +37,9 @@ MEMBER = jaxdae.Member(
     objective=jaxdae.Supervised("mse"),
     optimizer=Adam(learning_rate=0.003, schedule="one_cycle", ema_decay=0.99),
 )
-ROWS = ("noisy", "threshold", "median", "network", "clean")
+ROWS = ("noisy", "background", "network", "clean")
+WINDOW = 25
+"""Side in pixels of the median filter that estimates a page's background: wider than any stroke, about one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +83,9 @@ def experiment(options: Options) -> None:
     report.write_about(
         options.out,
         report.provenance(report.duration(seconds, started), "0"),
-        patches=[count * options.epochs for count in examples],
+        patches=examples[0] * options.epochs,
+        window=WINDOW,
+        command=_command.train_command(trainings[0], "scans/noisy", "scans/clean", "runs/scans"),
         repeated=[name for name in names if is_repeated(options.pages, name, names)],
         pages=len(names),
     )
@@ -107,6 +112,12 @@ def training(options: Options, names: list[str], held_out: str) -> shell.Trainin
     return shell.Training(check_members(MEMBER), data, folder / "run", options.epochs, 16)
 
 
+def divided_by_background(noisy: np.ndarray) -> np.ndarray:
+    """A page over its median-filtered self, at most white: paper becomes white, letters keep their contrast."""
+    background = ndimage.median_filter(noisy, (WINDOW, WINDOW, 1))
+    return np.clip(noisy / np.maximum(background, 1e-3), 0, 1)
+
+
 def page(path: Path) -> np.ndarray:
     """A grey page on the [0, 1] scale."""
     return pictures.unit_scale(pictures.read(path))[0][..., :1]
@@ -128,6 +139,7 @@ def everything(noisy: np.ndarray, denoiser: jaxdae.Denoiser) -> dict[str, np.nda
         "median": ndimage.median_filter(noisy, (3, 3, 1)),
         "digits, of the negative": 1 - digits(1 - noisy[None])[0],
         "photos": photos(noisy[None])[0],
+        "background": divided_by_background(noisy),
         "network": denoiser(noisy[None])[0],
     }
 
@@ -153,7 +165,26 @@ def publish(options: Options) -> None:
             for metric, label, form in (("psnr", "PSNR", ".2f"), ("rmse", "RMSE", ".3f"), ("ssim", "SSIM", ".3f"))
         }
     )
-    report.write_readme(options.out, "documents", table=shown)
+    repeated = report.read_about(options.out)["repeated"]
+    unseen = [name for name in wide["psnr"] if name not in repeated]
+    report.write_readme(
+        options.out,
+        "documents",
+        table=shown,
+        unseen={name: described(wide, name) for name in unseen},
+        best_unseen=best(wide, unseen),
+        best_seen=best(wide, repeated),
+    )
+
+
+def described(wide: Any, name: str) -> dict[str, str]:
+    """The scores of every method on a page, in words."""
+    return {method: f"{row['psnr', name]:.2f} dB and SSIM {row['ssim', name]:.3f}" for method, row in wide.iterrows()}
+
+
+def best(wide: Any, names: list[str]) -> dict[str, str]:
+    """The best method on some pages, by PSNR and by SSIM."""
+    return {metric: wide[metric][names].mean(axis=1).idxmax() for metric in ("psnr", "ssim") if names}
 
 
 if __name__ == "__main__":
