@@ -281,6 +281,8 @@ TYPED = {
     "train --noise-level 25": "(--noise-scale 255)", "train --members-at-once 2": "does not divide a group of 1",
     "train --holdout 5000": "leaves nothing of 1500", "train --augment": "--augment is for pictures of your own",
     "train --range 0 1": "--range is for pictures of your own", "train --strict": "--strict is for pictures",
+    "train --allow-motion": "--allow-motion is for pictures of your own",
+    "train --dataset pictures --allow-motion": "--allow-motion is for frames of a sequence",
     "train --objective noise2noise": "clip", "train --log nonsens": "'nonsens' is not known",
     "train --dataset photos --target next": "--target next is for noisy pictures of your own",
     "train --dataset pictures --target pictures": "is the folder of the noisy pictures itself",

@@ -132,6 +132,8 @@ def add_own_options(parser: Parser) -> None:
     add = parser.add_argument_group("training on pictures of your own (--dataset FOLDER)").add_argument
     add("--target", metavar="FOLDER|next", help="if the pictures of --dataset are noisy, their targets by equal names: "
         "clean, or with --objectives noise2noise other noisy ones; next: each frame's next one")  # fmt: skip
+    add("--allow-motion", action="store_true", default=None, help="with --target next, train on the frames as they "
+        "are, even if the scene moves (else refused) or its brightness steps (else matched)")  # fmt: skip
     add("--patch", type=int, metavar="N", help="side of the patches, for pictures of unequal sizes or larger ones "
         f"(default: {own.PATCH})")  # fmt: skip
     add("--augment", action="store_true", default=None, help="flip and turn the patches")
@@ -150,7 +152,10 @@ def add_own_options(parser: Parser) -> None:
 
 def load_dataset(arguments: argparse.Namespace, dataset: str, members: Sequence[Member]) -> Data:
     """The dataset for some members to train on, by name or path; InputError for an option that a named one has not."""
-    names = ("target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "max_pixels", "strict")
+    names = (
+        "target", "patch", "augment", "coverage", "colour", "held_out", "value_range", "max_pixels", "allow_motion",
+        "strict",
+    )  # fmt: skip
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if own.is_own(dataset):
         kinds = {getattr(member.objective, "pairs", None) for member in members}

@@ -6,17 +6,18 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from jaxdae.arguments import require_flag, require_fraction, require_integer, require_path, require_sequence
 from jaxdae.components import plain
 from jaxdae.data import photographs
+from jaxdae.data.at_rest import static_targets
 from jaxdae.data.colour import COLOURS, in_colour
 from jaxdae.data.datasets import DATASETS, ImageData, load
 from jaxdae.data.folder import Found, read_folder
-from jaxdae.data.pairs import NEXT, matched, neighbours, sequences
+from jaxdae.data.pairs import NEXT, by_time, matched, neighbours, sequences
 from jaxdae.data.patches import Patches, fixed_crops, patch_count
 from jaxdae.data.picture_files import MAX_PIXELS
 from jaxdae.data.ranges import (
@@ -36,7 +37,7 @@ _NONE = type(None)
 SETTINGS: dict[str, tuple[type, ...]] = {
     "dataset": (str, _NONE), "target": (str, _NONE), "noisy_target": (bool,), "patch": (int,), "colour": (str, _NONE),
     "augment": (bool,), "held_out": (int, float), "coverage": (int,), "value_range": (int, float, _NONE),
-    "max_pixels": (int,),
+    "max_pixels": (int,), "allow_motion": (bool,),
 }  # fmt: skip
 """The arguments of `read_own` in the configuration of a run, and their types."""
 COMPUTED = ("sha256", "image", "value_type", "shared_range")
@@ -164,6 +165,7 @@ def read_own(
     coverage: int = 1,
     value_range: Sequence[float] | None = None,
     max_pixels: int = MAX_PIXELS,
+    allow_motion: bool = False,
     strict: bool = False,
 ) -> OwnPictures:
     """Reads one's own pictures for training.
@@ -182,6 +184,8 @@ def read_own(
         coverage: how many times the patches of an epoch cover the area of the pictures.
         value_range: the stored values of black and white; by default those of 8 bits, else measured (`data.ranges`).
         max_pixels: of a file, over all pages; larger ones count as those that cannot be read.
+        allow_motion: of a `target` "next", take frames as they are, even if the scene moves or its brightness steps;
+            by default the first is refused, and the steps are taken off the targets.
         strict: refuse files that cannot be read, instead of leaving them out.
 
     InputError if there is nothing to read, or the pictures, a pair of them and the settings do not fit.
@@ -189,7 +193,12 @@ def read_own(
     require_path("dataset", dataset, "; images in memory are given as ImageData(train, test)")
     if target is not None:
         require_path("target", target)
-    for name, flag in (("noisy_target", noisy_target), ("augment", augment), ("strict", strict)):
+    for name, flag in (
+        ("noisy_target", noisy_target),
+        ("augment", augment),
+        ("allow_motion", allow_motion),
+        ("strict", strict),
+    ):
         require_flag(name, flag)
     if colour is not None:
         require_name("colour", colour, COLOURS)
@@ -201,6 +210,8 @@ def read_own(
     require_fraction("held out", held_out)
     if value_range is not None:
         require_sequence("value_range", value_range)
+    if allow_motion and target != NEXT:
+        raise InputError("--allow-motion is for frames of a sequence (--target next); leave it out")
     given = None if value_range is None else require_range(value_range)
     path = Path(dataset)
     clean_path = None if target in (None, NEXT) else Path(target)
@@ -212,7 +223,8 @@ def read_own(
     read = functools.partial(read_folder, strict=strict, max_pixels=max_pixels)
     found = photographs.read_photographs() if embedded else read(path)
     colour = "grey" if embedded and colour is None else colour
-    pictures, sides, chosen, notes = _sides(path, found, clean_path, target == NEXT, given, held_out, read)
+    frames = None if target != NEXT else "moving" if allow_motion else "static"
+    pictures, sides, chosen, notes = _sides(path, found, clean_path, frames, given, held_out, read)
     colour, sides = in_colour(path, sides, colour)
     targets = sides[-1]
     _require_fit(targets, patch, "turned" if augment else "repeated" if coverage > 1 else "")
@@ -226,6 +238,7 @@ def read_own(
         "noisy_target": bool(noisy_target) or target == NEXT, "patch": int(patch), "colour": colour,
         "augment": bool(augment), "held_out": plain(held_out), "value_range": given and list(given),
         "coverage": int(coverage),
+        "allow_motion": bool(allow_motion),
     }  # fmt: skip
     if max_pixels != MAX_PIXELS:
         settings["max_pixels"] = max_pixels
@@ -246,7 +259,8 @@ def load_again(source: dict[str, Any], *, manual_dir: Path | None = None, data_d
         raise InputError("this run was trained on images given from Python; use it from there, with data=")
     if "patch" not in source:
         return load(source["dataset"], manual_dir=manual_dir, data_dir=data_dir)
-    return read_own(**{name: value for name, value in source.items() if name not in COMPUTED})
+    as_it_was = {"allow_motion": True} if source.get("target") == NEXT else {}  # before there was a check
+    return read_own(**as_it_was | {name: value for name, value in source.items() if name not in COMPUTED})
 
 
 def _require_settings(source: dict[str, Any]) -> None:
@@ -294,7 +308,7 @@ def _sides(
     path: Path,
     found: Found,
     target: Path | None,
-    frames: bool,
+    frames: Literal["static", "moving"] | None,
     given: ValueRange | None,
     held_out: float,
     read: Callable[[Path], Found],
@@ -315,8 +329,12 @@ def _sides(
     }
     scaled = {name: on_unit_scale(picture, ranges[name]) for name, picture in inputs.items()}
     if frames:
+        moving = frames == "moving"
+        inputs, assumed = by_time(path, inputs, channels=moving)
         first, second, chosen = neighbours(path, inputs, scaled, held_out)
-        return stored, [first, second], chosen, notes
+        groups = {name: inputs[name].group for name in first}
+        second, changes = static_targets(path, first, second, groups, allow_motion=moving)
+        return stored, [first, second], chosen, [*notes, *assumed, *changes]
     sides = [scaled]
     if targets is not None:
         theirs = target_ranges(inputs, targets, ranges)

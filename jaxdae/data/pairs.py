@@ -54,6 +54,41 @@ def sequences(pictures: Mapping[str, Stored]) -> dict[str, Stored]:
     return {name: picture for sequence in regrouped.values() for name, picture in sequence.items()}
 
 
+def by_time(
+    path: Path, pictures: Mapping[str, Stored], *, channels: bool = False
+) -> tuple[dict[str, Stored], list[str]]:
+    """The frames of `sequences`, of which those of each channel or slice of a TIFF file are one; what was assumed.
+
+    InputError for a file of the channels of one picture, unless `channels` may be taken for frames.
+    """
+    divided: dict[str, dict[str, Stored]] = {}
+    notes: list[str] = []
+    for group, count in Counter(picture.group for picture in pictures.values()).items():
+        names = [name for name, picture in pictures.items() if picture.group == group]
+        file = path if path.is_file() else path / group
+        keys = [""] * count
+        if file.is_file() and _is_tiff(file):
+            from jaxdae.data import frames  # tifffile is not loaded where nothing is read
+
+            sequences, assumed = frames.page_sequences(file, count, channels=channels)
+            notes += [assumed] if assumed else []
+            keys = ["".join(f":{number}" for number in sequence) for sequence in sequences]
+            apart = len(set(keys))
+            keys = keys if apart > 1 else [""] * count
+            notes += [f"{file}: {apart} sequences of frames (channels, slices), paired each by itself"] * (apart > 1)
+        for name, key in zip(names, keys, strict=True):
+            sequence = f"{group}{key}"
+            divided.setdefault(sequence, {})[name] = dataclasses.replace(pictures[name], group=sequence)
+    return {name: picture for sequence in divided.values() for name, picture in sequence.items()}, notes
+
+
+def _is_tiff(file: Path) -> bool:
+    from jaxdae.data.tiff import SIGNATURES
+
+    with file.open("rb") as opened:
+        return opened.read(4) in SIGNATURES
+
+
 def neighbours(
     path: Path, pictures: Mapping[str, Stored], scaled: Mapping[str, Pixels], held_out: float
 ) -> tuple[dict[str, Pixels], dict[str, Pixels], int]:

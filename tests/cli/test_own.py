@@ -82,7 +82,7 @@ def test_the_run_keeps_how_its_pictures_are_read(trained, pictures):
     assert {name: source[name] for name in source if name != "sha256"} == {
         "dataset": str(pictures.resolve()), "target": None, "noisy_target": False, "patch": 16, "colour": "grey",
         "augment": True, "held_out": 0.1, "coverage": 1, "value_range": None, "value_type": "uint8",
-        "shared_range": None, "image": [16, 16, 1],
+        "shared_range": None, "image": [16, 16, 1], "allow_motion": False,
     }  # fmt: skip
 
 

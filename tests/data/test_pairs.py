@@ -59,7 +59,7 @@ def test_frames_of_a_sequence_have_one_range(tmp_path):
     deep = FRAMES.astype(np.uint16) * np.arange(1, 8)[:, None, None].astype(np.uint16)
     for number, frame in enumerate(deep[:5]):
         Image.fromarray(frame).save(tmp_path / f"{number}.png")
-    own = read_own(tmp_path, target="next")
+    own = read_own(tmp_path, target="next", allow_motion=True)  # each is brighter than the one before
     low, high = np.percentile(deep[:5], (0.1, 99.9))
     assert own.stored == {"value_type": "uint16", "shared_range": [low, high]}
     for side, frames in ((own.noisy[0], deep[:2]), (own.train, deep[1:3]), (own.held_out, deep[4:5])):

@@ -70,7 +70,7 @@ def test_the_images_shown_are_noisy_denoised_and_clean_or_where_none_is_clean_th
 
     frames = DATA.test[:4, ..., 0]
     np.save(tmp_path / "frames.npy", frames)
-    pairs = read_own(tmp_path / "frames.npy", target="next").sources()[1]
+    pairs = read_own(tmp_path / "frames.npy", target="next", allow_motion=True).sources()[1]
     silent = MEMBER.replace(noise=Noise(level=(0.0, 0.0)), objective=Noise2Noise())
     [noisy], _, [other] = sample_images(jax.tree.map(lambda x: x[:1], stacked), stack([silent]), pairs)
     np.testing.assert_allclose(np.stack([noisy, other])[..., 0], frames[2:, None] / np.float32(255), atol=1e-6)
