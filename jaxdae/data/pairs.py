@@ -68,9 +68,9 @@ def by_time(
         file = path if path.is_file() else path / group
         keys = [""] * count
         if file.is_file() and _is_tiff(file):
-            from jaxdae.data import frames  # tifffile is not loaded where nothing is read
+            from jaxdae.data import tiff_axes  # tifffile is not loaded where nothing is read
 
-            sequences, assumed = frames.page_sequences(file, count, channels=channels)
+            sequences, assumed = tiff_axes.page_sequences(file, count, channels=channels)
             notes += [assumed] if assumed else []
             keys = ["".join(f":{number}" for number in sequence) for sequence in sequences]
             apart = len(set(keys))
