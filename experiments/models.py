@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 
 import _baselines as classical
 import _figures as figures
+import _model_facts as model_facts
 import _report as report
 import _shell as shell
 import _tables as tables
 import numpy as np
 import pandas as pd
+from _model_facts import MIDDLE, PLAIN
 from _tables import Row, pick
 
 import jaxdae
@@ -31,7 +33,7 @@ from jaxdae.models import count_parameters
 from jaxdae.noise import check_noise
 from jaxdae.training.optimizers import Muon
 
-MIDDLE, BLIND = "0.5", "0:1"
+BLIND = "0:1"
 FAST, SLOW = (Muon(rate, schedule="one_cycle") for rate in (0.01, 0.003))
 FAMILIES: dict[str, jaxdae.Member] = {
     "autoencoder": jaxdae.Member(model=jaxdae.ConvAutoencoder(), optimizer=FAST),
@@ -45,7 +47,6 @@ VARIANTS = {
     "level input": {"level_input": True},
     "bias-free, level input": {"bias": False, "level_input": True},
 }
-PLAIN = "with biases"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -268,7 +269,8 @@ def publish(options: Options) -> None:
         ),
     }
     figures.save_figures(options.out, drawn)
-    report.write_readme(options.out, "models", **facts(table, costs))
+    longer = model_facts.beside_longer(options.out, table)
+    report.write_readme(options.out, "models", longer=longer, **facts(table, costs))
 
 
 def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:
@@ -291,6 +293,7 @@ def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:
     ]
     costs = costs.set_index(named).loc[order]
     wide["parameters"] = costs["parameters"].map("{:,}".format)
+    wide["epochs"] = costs["epochs"].map("{:.0f}".format)
     wide["s per epoch"] = costs["seconds_per_epoch"].map("{:.0f}".format)
     gaps = pick(psnr, kind="difference", trained_at=BLIND)
     shown = gaps.assign(text=tables.mean_and_error(gaps, "+.2f"))
@@ -308,6 +311,7 @@ def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:
         {
             "best network": tagged(best_network, lambda r: f"{r.model}, {r.variant}, trained at {r.trained_at}"),
             "best classical denoiser": tagged(best_baseline, lambda r: r.model),
+            "networks above it": pd.Series(model_facts.networks_above(few)),
         }
     )
     return {
@@ -316,8 +320,10 @@ def facts(table: pd.DataFrame, costs: pd.DataFrame) -> dict[str, Any]:
         "widest": worst.loc[worst["mean"].idxmin()].to_dict(),
         "beside": beside.rename_axis("level"),
         "beaten": beaten,
+        "behind": model_facts.families_behind(few),
         "noise2noise": n2n.to_dict() | {"error": n2n["se_seeds"] if pd.notna(n2n["se_seeds"]) else n2n["se_images"]},
         "clipped": clipped["mean"],
+        "epochs": {name: int(costs.loc[name]["epochs"].iloc[0]) for name in ("autoencoder", "unet", "large unet")},
         "large": large.to_dict()
         | {
             "parameters": int(large["parameters"]),

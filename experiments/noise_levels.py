@@ -75,6 +75,7 @@ def experiment(options: Options) -> None:
         dataset=options.dataset,
         seeds=options.seeds,
         generalist=options.generalist,
+        epochs=options.epochs,
         holdout=holdout,
         own=options.own,
         reference=report.reference_scores(denoisers[trained["0.5"][0]], data)
