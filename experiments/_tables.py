@@ -19,8 +19,9 @@
 | se_images       | its standard error over images (of their means over the seeds); empty in curves             |
 | se_seeds        | its standard error over seeds; empty for one seed                                           |
 
-Each experiment has the columns that it needs (`COLUMNS`). Besides `identity` (the noisy images) and `difference` (of
-two models on the same noisy images, paired by seed and image), the kinds are:
+Each experiment has the columns that it needs (`COLUMNS`). Besides `identity` (the noisy images; where they are clipped,
+their bce is made by the bound of `metrics.bce`) and `difference` (of two models on the same noisy images, paired by
+seed and image), the kinds are:
 
 - noise_levels: baseline, specialist (trained at one level), generalist (blind: trained on a range of levels)
 - corruptions: baseline, denoiser

@@ -41,7 +41,11 @@ def bce_from_logits(logits: Images, clean: Images, weight: Weight | None = None)
 
 
 def bce(denoised: Images, clean: Images) -> PerImage:
-    """Binary cross-entropy in nats, mean over pixels and channels; brightness is clipped by LEAST_PROBABILITY."""
+    """Binary cross-entropy in nats, mean over pixels and channels; brightness is clipped by LEAST_PROBABILITY.
+
+    A pixel at 0 or 1 that should be at the other end counts -log(LEAST_PROBABILITY), 16 nats (float32 keeps the upper
+    end at 1 - 1.2e-7). Of images with many such pixels, as noisy ones that are clipped, the bound makes the number.
+    """
     _require_images(denoised, clean)
     p = jnp.clip(denoised, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     return -(clean * jnp.log(p) + (1 - clean) * jnp.log1p(-p)).mean(_IMAGE)

@@ -14,7 +14,8 @@ from jaxdae.runs.below_input import below_identity, describe_below
 
 DESCRIPTION = """Measure every member of a run on the test images, and the noisy images themselves (identity).
 
-Each member is measured with the corruption and clipping of its training, all on the same noise."""
+Each member is measured with the corruption and clipping of its training, all on the same noise. The BCE of noisy
+images that are clipped is made by the bound of 1e-7 on brightness, more than by the noise: judge them by PSNR."""
 
 
 def run(words: Sequence[str]) -> int:
