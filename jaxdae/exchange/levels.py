@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxdae.errors import InputError
+from jaxdae.evaluation.clipping import clipping_warning
 from jaxdae.evaluation.noise_level import Estimate, combine, estimate_noise_level
 from jaxdae.evaluation.residual import fault, removed
 from jaxdae.models.denoiser import Denoiser
-from jaxdae.noise import format_level
+from jaxdae.noise import Noise, format_level
 
 TOLERANCE = 1.1
 """As far as an estimate may be wrong."""
@@ -58,6 +59,16 @@ def said(level: float, denoiser: Denoiser, chosen: bool) -> str:
         return f"{line}: {denoiser.about.origin}"
     beyond = not low / TOLERANCE <= level <= high * TOLERANCE
     return f"{line}, beyond {format_level((round(low, 3), round(high, 3)))} of the training" if beyond else line
+
+
+def clipping_doubt(noise: Noise, noisy: Sequence[np.ndarray], found: Mapping[int, Estimate]) -> str | None:
+    """What clipping does to a denoiser trained on `noise`, as a sentence; None if nothing, or its noise was clipped.
+
+    Only pages whose noise is seen count: black and white areas of clean ones are no clipped noise.
+    """
+    if noise.clip:
+        return None
+    return clipping_warning([noisy[number] for number, estimate in found.items() if estimate.trusted])
 
 
 def doubt(noisy: Sequence[np.ndarray], denoised: Sequence[np.ndarray], found: Mapping[int, Estimate]) -> str | None:

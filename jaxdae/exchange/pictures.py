@@ -172,6 +172,8 @@ def _denoise_file(
         scores.append(levels.said(level, denoiser, len(denoisers) > 1))
     told = level if len(denoisers) == 1 else None
     results = [_each_channel(denoiser, page, told) for page in taken]
+    if clipped := levels.clipping_doubt(about.noise, taken, found):
+        print(f"{path}: {clipped}", file=sys.stderr)
     if doubt := levels.doubt(taken, results, found):
         bright = np.mean([page.mean() for page in given]) > 0.5 and not options.invert
         hint = "; if it was trained on white on black, try --invert" if bright else ""

@@ -127,3 +127,15 @@ def test_the_packaged_digits_are_doubted_on_a_scene_only(tmp_path, capsys):
         given = save(tmp_path / name, level, clean=clean)
         run(jaxdae.load_denoiser("digits"), given, out=tmp_path / "out", level=None)
         assert ("may be wrong for this picture" in capsys.readouterr().err) == (name == "scene.png")
+
+
+def test_a_file_that_cuts_noise_off_is_named_for_a_denoiser_of_unclipped_noise(tmp_path, capsys):
+    dark = save(tmp_path / "dark.png", clean=CLEAN / 8)
+    denoiser = fake(result=CLEAN / 8)
+    noise = denoiser.about.noise.replace(clip=False)
+    unclipped = dataclasses.replace(denoiser, about=dataclasses.replace(denoiser.about, noise=noise))
+    run(unclipped, dark, save(tmp_path / "gray.png"), out=tmp_path / "out")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "cut off" in line]
+    assert len(lines) == 1 and lines[0].startswith(f"{dark}: ") and "of its values are black or white" in lines[0]
+    run(denoiser, dark, out=tmp_path / "out", overwrite=True)
+    assert "cut off" not in capsys.readouterr().err
