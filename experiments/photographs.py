@@ -7,7 +7,7 @@
 Trains one recipe on the embedded photographs and on Train400, and a DnCNN on Train400, all on Gaussian noise of 0 to 55
 of 255 without clipping; measures them on BSD68 and Set12 beside BM3D, non-local means and total variation. Trainings
 are resumed if they were stopped. Each part writes its own table into results/photographs/; `--parts ship` makes the
-first network the packaged denoiser `photos`.
+first network the packaged denoiser `photos`, `--parts card` writes the card of the packaged one again.
 """
 
 import concurrent.futures
@@ -21,7 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import _eight_bit as eight_bit
 import _figures as figures
+import _file_facts as file_facts
+import _overlap as overlap
+import _photographs_card as photographs_card
 import _report as report
 import _shell as shell
 import jax
@@ -33,13 +37,13 @@ import jaxdae
 from jaxdae import metrics
 from jaxdae.data import pictures, read_own
 from jaxdae.data.photographs import PHOTOGRAPHS
-from jaxdae.exchange.packaged import HOME
-from jaxdae.exchange.saved import Card, save_denoiser
+from jaxdae.exchange.packaged import HOME, load_denoiser
+from jaxdae.exchange.saved import save_denoiser
 from jaxdae.models import count_parameters
 from jaxdae.noise import check_noise
 from jaxdae.training.optimizers import Muon
 
-Part = Literal["train", "networks", "baselines", "cost", "ship"]
+Part = Literal["train", "networks", "baselines", "files", "overlap", "cost", "ship", "card"]
 SETS = ("bsd68", "set12")
 NOISE = check_noise(jaxdae.Noise(level=(0.0, 55 / 255), clip=False))
 RECIPE = jaxdae.Member(
@@ -66,6 +70,7 @@ TV_WEIGHTS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0)
 COST_SIDE = 2048
 CROP_LEVELS = (25, 50)
 ROWS = ("noisy", "denoised")
+SEEDS = "0 (models), (level, picture) (noise)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Options(shell.Options):
 
     pictures: Path | None = None
     """Folder with train400/, bsd68/ and set12/; by default $JAXDAE_MANUAL_DIR/photos."""
-    parts: tuple[Part, ...] = ("train", "networks", "baselines", "cost")
+    parts: tuple[Part, ...] = ("train", "networks", "baselines", "files", "overlap", "cost")
     """What to do; the tables of other parts stay."""
     trainings: tuple[str, ...] = tuple(TRAININGS)
     """Which networks."""
@@ -116,9 +121,15 @@ def experiment(options: Options) -> None:
             started = time.perf_counter()
             pd.DataFrame(rows(options)).to_csv(options.out / f"{name}.csv", index=False)
             minutes = f"{(time.perf_counter() - started) / 60:.0f} minutes"
-            report.write_about(options.out / name, report.provenance(minutes, "0 (models), (level, picture) (noise)"))
-    if "ship" in options.parts:
-        save_denoiser(shipped(options), HOME / "photos", card=card(options), dtype="float16", overwrite=True)
+            report.write_about(options.out / name, report.provenance(minutes, SEEDS))
+    if "files" in options.parts:
+        measure_files(options)
+    if "overlap" in options.parts:
+        look_for_overlap(options)
+    if {"ship", "card"} & {*options.parts}:
+        denoiser = shipped(options) if "ship" in options.parts else load_denoiser("photos")
+        card = photographs_card.card(options.out)
+        save_denoiser(denoiser, HOME / "photos", card=card, dtype="float16", overwrite=True)
     if "networks" in options.parts and "photos" in options.trainings:
         save_figure_images(options)
 
@@ -127,10 +138,12 @@ def check(options: Options) -> None:
     """Raises InputError for what would fail after the training."""
     for name in options.trainings:
         jaxdae.errors.require_name("training", name, TRAININGS)
-    if "bm3d" in options.baselines and "baselines" in options.parts and importlib.util.find_spec("bm3d") is None:
+    bm3d = "files" in options.parts or ("bm3d" in options.baselines and "baselines" in options.parts)
+    if bm3d and importlib.util.find_spec("bm3d") is None:
         raise jaxdae.InputError("baseline bm3d needs the package bm3d, which is not installed: pip install bm3d")
     needed = {TRAININGS[name][1] for name in options.trainings if "train" in options.parts} - {"photos"}
-    for folder in {*needed, *(SETS if options.parts != ("train",) else ())}:
+    tested = {"networks", "baselines", "files", "overlap"} & {*options.parts}
+    for folder in {*needed, *(SETS if tested else ())}:
         if not (options.home / folder).is_dir():
             raise jaxdae.InputError(f"{options.home / folder} does not exist; give its parent as --pictures")
 
@@ -161,22 +174,6 @@ def shipped(options: Options) -> jaxdae.Denoiser:
     denoiser = jaxdae.load_run(options.runs / "photos").denoisers[0]
     origin = "embedded photographs, blind for Gaussian noise of 0 to 55 of 255"
     return dataclasses.replace(denoiser, about=dataclasses.replace(denoiser.about, origin=origin))
-
-
-def card(options: Options) -> Card:
-    """What the packaged denoiser says of itself, with the PSNR of the shipped numbers."""
-    rows = pd.read_csv(options.out / "networks.csv")
-    means = rows[rows["denoiser"] == "photos"].groupby(["set", "level"])["psnr"].mean()
-    sources = ", ".join(f"{Path(name).stem} ({whose})" for name, (_, whose) in PHOTOGRAPHS.items())
-    return Card(
-        title="Photographs, Gaussian noise of 0 to 55 of 255",
-        data=f"18 photographs inside scikit-image and scikit-learn, as grey pictures: {sources}; the last two held out",
-        licence="apache-2.0",
-        command="python experiments/photographs.py --parts train networks ship --trainings photos",
-        numbers={f"PSNR, {of}, level {level} of 255": round(float(means[of, level]), 2) for of, level in means.index},
-        limits="made for grey photographs with independent Gaussian noise; of JPEG artifacts, blur, blotches, scans "
-        "and stronger noise it removes little or the wrong things, and colour is denoised channel by channel",
-    )
 
 
 def test_pictures(options: Options) -> list[tuple[str, str, np.ndarray]]:
@@ -215,6 +212,38 @@ def network_rows(options: Options) -> list[dict[str, Any]]:
                     | scored(denoiser(noisy[None].astype(np.float32), mirrored=True)[0], clean)
                 )
     return rows
+
+
+def measure_files(options: Options) -> None:
+    """The pictures as 8-bit files through the packaged denoiser and BM3D, a row at a time, and a black one."""
+    started = time.perf_counter()
+    black = np.zeros((eight_bit.BLACK_SIDE, eight_bit.BLACK_SIDE, 1))
+    means = {level: eight_bit.black_means(level, add_noise(black, level, 0)) for level in options.levels}
+    unfinished = report.provenance("stopped before its end", SEEDS)
+    report.write_about(options.out / "files", unfinished, black=means)
+    jobs = []
+    for index, (of, name, clean) in enumerate(test_pictures(options)):
+        for level in options.levels:
+            noisy = add_noise(clean, level, index)
+            jobs += [eight_bit.Job(of, name, level, label, clean, noisy) for label in eight_bit.DENOISERS]
+    eight_bit.measure(jobs, options.out / "files.csv")
+    minutes = f"{(time.perf_counter() - started) / 60:.0f} minutes"
+    report.write_about(options.out / "files", report.provenance(minutes, SEEDS), black=means)
+
+
+def look_for_overlap(options: Options) -> None:
+    """How alike each test picture is to the training photograph that is most like it."""
+    started, embedded = time.perf_counter(), read_own("photos").train
+    names = [*PHOTOGRAPHS][: len(embedded)]  # the last ones are held out
+    train = {name: overlap.sizes(picture[..., 0]) for name, picture in zip(names, embedded, strict=True)}
+    rows = []
+    for of, name, clean in test_pictures(options):
+        other, correlation = overlap.most_alike(overlap.sizes(clean[..., 0]), train)
+        rows.append({"set": of, "picture": name, "most_alike": other, "correlation": correlation})
+    pd.DataFrame(rows).to_csv(options.out / "overlap.csv", index=False)
+    parts = {name: overlap.control(picture[..., 0]) for name, picture in zip(names, embedded, strict=True)}
+    minutes = f"{(time.perf_counter() - started) / 60:.0f} minutes"
+    report.write_about(options.out / "overlap", report.provenance(minutes, "none"), parts=parts)
 
 
 def baseline_rows(options: Options) -> list[dict[str, Any]]:
@@ -325,7 +354,7 @@ def publish(options: Options) -> None:
     """Draws the figure and writes the README from the tables."""
     found = {
         name: pd.read_csv(path)
-        for name in ("networks", "baselines", "cost")
+        for name in ("networks", "baselines", "files", "overlap", "cost")
         if (path := options.out / f"{name}.csv").exists()
     }
     if "networks" not in found:
@@ -335,10 +364,10 @@ def publish(options: Options) -> None:
     images = shell.load_strip(options.out)
     titles = [f"{level} of 255" for _ in range(2) for level in CROP_LEVELS]
     figures.save_figures(options.out, {"crops": figures.crops({row: images[row] for row in ROWS}, titles)})
-    rows = pd.concat([table for name, table in found.items() if name != "cost"])
+    rows = pd.concat([found[name] for name in ("networks", "baselines") if name in found])
     means = rows.groupby(["denoiser", "set", "level"])["psnr"].mean().unstack(["set", "level"])
     bsd68 = means["bsd68"]
-    made = {name: report.read_about(options.out / name)["made"] for name in ("networks", "baselines") if name in found}
+    made = {name: report.read_about(options.out / name)["made"] for name in found if name != "cost"}
     report.write_about(options.out, made["networks"])
     report.write_readme(
         options.out,
@@ -347,12 +376,13 @@ def publish(options: Options) -> None:
         ssim=text_table(rows.groupby(["denoiser", "set", "level"])["ssim"].mean().unstack(["set", "level"]), ".3f"),
         cost=found["cost"].set_index("hardware") if "cost" in found else None,
         pictures=rows.groupby("set")["picture"].nunique(),
-        gains={name: [f"{x:+.2f}" for x in bsd68.loc[name] - bsd68.loc["bm3d"]] for name in TRAININGS
-               if {name, "bm3d"} <= {*bsd68.index}},
+        gains=file_facts.gains(rows, TRAININGS),
         data_cost=[f"{x:.2f}" for x in bsd68.loc["train400"] - bsd68.loc["photos"]]
         if {"train400", "photos"} <= {*bsd68.index} else None,
         trained=report.read_about(options.out / "train")["networks"],
-        baselines_made=made.get("baselines"),
+        files=file_facts.files(options.out, rows, found["files"]) if "files" in found else None,
+        overlap=file_facts.overlap(options.out, found["overlap"]) if "overlap" in found else None,
+        made_of=made,
     )  # fmt: skip
 
 

@@ -4,11 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 sys.path.append(str(Path(__file__).parent.parent / "experiments"))
 
+import _eight_bit as eight_bit
+import _file_facts as file_facts
 import _model_facts as model_facts
+import _overlap as overlap
 import _tables as tables
 
 
@@ -59,3 +63,66 @@ def test_a_network_is_compared_with_a_longer_training_on_the_same_noisy_images_a
     gains = {"unet": (1.0, 0.75), "large unet": (1.5, 1.25)}
     expected = {"epochs": 5, "psnr": 20.25, "gains": gains}
     assert model_facts.beside_longer(tmp_path / "models", rows) == expected
+
+
+def photograph_rows(denoiser, values, clipped=0.0):
+    """Rows of three pictures at one level."""
+    shared = {"set": "bsd68", "level": 25, "denoiser": denoiser, "clipped": clipped}
+    return [shared | {"picture": f"p{i}", "psnr": value} for i, value in enumerate(values)]
+
+
+def test_denoisers_are_paired_on_the_pictures_that_all_were_measured_on():
+    rows = pd.DataFrame([*photograph_rows("bm3d", (30.0, 28.0, 26.0)), *photograph_rows("photos", (30.5, 27.5))])
+    psnr = file_facts.complete(rows, ("bm3d", "photos"))
+    assert file_facts.compared(psnr, "photos", "bm3d").loc["bsd68 25"].to_dict() == {
+        "pictures": "2", "bm3d": "29.00", "photos": "29.00", "photos - bm3d": "+0.00 ± 0.50",
+        "worst picture": "p1, -0.50",
+    }  # fmt: skip
+
+
+def test_what_files_cost_is_paired_by_picture_and_sorted_by_their_clipped_share():
+    unclipped = pd.DataFrame(photograph_rows("photos", (30.0, 28.0, 26.0)))
+    files = pd.DataFrame(photograph_rows("photos", (29.75, 26.0), clipped=0.07))
+    found = file_facts.losses(unclipped, files, "photos")
+    assert file_facts.loss_table(found).loc["bsd68 25", "largest"] == "p1, 2.00"
+    [line] = file_facts.loss_by_share(found).to_dict("index").items()
+    expected = {"pictures and levels": "2", "least": "0.25", "median": "1.12", "largest": "2.00"}
+    assert line == ("5 to 10 %", expected)
+
+
+def test_files_hold_rounded_and_clipped_values():
+    noisy = np.array([[-0.1, 0.0, 0.5, 1.2, 100.6 / 255]])
+    assert eight_bit.stored(noisy).tolist() == [[0, 0, 128, 255, 101]]
+
+
+def test_a_stopped_measurement_passes_over_the_rows_that_it_has(tmp_path, monkeypatch):
+    clean = np.zeros((8, 8, 1))
+    jobs = [eight_bit.Job("bsd68", f"p{i}", 25, "noisy", clean, clean) for i in range(3)]
+    path = tmp_path / "files.csv"
+    path.write_text("set,picture,level,denoiser,psnr,ssim,clipped\nbsd68,p1,25,noisy,9.0,0.5,0.1\nbsd68,p2,25,noi")
+    asked = []
+
+    def measured(missing):
+        for job in missing:
+            asked.append(job.picture)
+            yield job, (20.0, 0.9, 0.0)
+
+    monkeypatch.setattr(eight_bit, "_measured", measured)
+    table = eight_bit.measure(jobs, path)
+    assert asked == ["p0", "p2"] and table["psnr"].tolist() == [20.0, 9.0, 20.0]
+    pd.testing.assert_frame_equal(pd.read_csv(path), table)
+
+
+def test_a_flipped_part_of_a_picture_is_found_in_it_and_not_in_another():
+    first, second = (blotches(seed) for seed in (0, 1))
+    part = first[20:90, 30:110][:, ::-1]
+    others = {"its own": overlap.sizes(first), "another": overlap.sizes(second)}
+    name, correlation = overlap.most_alike(overlap.sizes(part), others)
+    assert name == "its own" and correlation > 0.9
+    assert overlap.correlation(overlap.sizes(part), others["another"]) < 0.6
+
+
+def blotches(seed):
+    """A picture of random blotches."""
+    coarse = np.random.default_rng(seed).random((8, 8))
+    return np.kron(coarse, np.ones((16, 16)))
