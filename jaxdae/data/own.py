@@ -223,7 +223,9 @@ def read_own(
     read = functools.partial(read_folder, strict=strict, max_pixels=max_pixels)
     found = photographs.read_photographs() if embedded else read(path)
     colour = "grey" if embedded and colour is None else colour
-    frames = None if target != NEXT else "moving" if allow_motion else "static"
+    frames: Literal["static", "moving"] | None = None
+    if target == NEXT:
+        frames = "moving" if allow_motion else "static"
     pictures, sides, chosen, notes = _sides(path, found, clean_path, frames, given, held_out, read)
     colour, sides = in_colour(path, sides, colour)
     targets = sides[-1]

@@ -88,7 +88,7 @@ def _input_psnr(members: Member, source: Source, seed: Array, *, mesh: Mesh) -> 
             member, source = shared
             draws = Draws(seed, jnp.uint32(rng.EVALUATION), index)
             noisy = make_examples(member, source, draws).input
-            return metrics.psnr(jnp.clip(noisy, 0, 1), _targets_in_range(member, source, draws))
+            return jnp.asarray(metrics.psnr(jnp.clip(noisy, 0, 1), _targets_in_range(member, source, draws)))
 
         index = jnp.arange(source.examples)
         return parallel.in_batches(one_batch, (member, source), index, mesh=mesh).mean()

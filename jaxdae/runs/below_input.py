@@ -55,7 +55,9 @@ def below_identity(rows: Sequence[dict[str, Any]], levels: Mapping[int, tuple[fl
             continue
         low, high = levels[row["member"]]
         trained = low - 1e-6 <= row["test_level"] <= high + 1e-6
-        if trained and None not in (psnr, identity["psnr"]) and psnr < identity["psnr"] < _NO_NOISE:
+        if psnr is None or identity["psnr"] is None or not trained:
+            continue
+        if psnr < identity["psnr"] < _NO_NOISE:
             found.setdefault(row["member"], Below(row["member"], psnr, identity["psnr"]))
     return [found[index] for index in sorted(found)]
 

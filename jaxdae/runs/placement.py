@@ -13,7 +13,9 @@ Sources = tuple[Source, Source]
 
 
 def place(sources: Sources, data: Data) -> Sources:
-    """Puts a copy of all images on every device, before a run is begun that cannot be trained.
+    """Puts all images on every device, before a run is begun that cannot be trained.
+
+    The CPU devices of a process share one copy (`parallel.replicate`).
 
     Raises:
         InputError: the memory is too small for them; it names the data.
@@ -25,14 +27,12 @@ def place(sources: Sources, data: Data) -> Sources:
 
 
 def _require_memory(name: str, sources: Sources) -> None:
-    """Raises InputError unless the copies fit; of the memory of accelerators nothing is known."""
+    """Raises InputError unless a copy fits; of the memory of accelerators nothing is known."""
     if jax.default_backend() != "cpu":
         return
     free = available_memory()
     free = sys.maxsize if free is None else free
-    devices = len(jax.local_devices())
-    needed = devices * sum(leaf.nbytes for leaf in jax.tree.leaves(sources))
+    needed = sum(leaf.nbytes for leaf in jax.tree.leaves(sources))
     if distributed.any_of(needed > free):
-        copies = "a copy" if devices == 1 else f"{devices} copies, one for each device,"
-        reason = f"{copies} would take {gigabytes(needed)} of the {gigabytes(free)} that are free"
+        reason = f"a copy would take {gigabytes(needed)} of the {gigabytes(free)} that are free"
         raise too_large_for_memory(name, f" ({reason})")
