@@ -225,6 +225,7 @@ MISUSES: dict[str, tuple[Any, str]] = {
     "width is 0": (lambda: member(model=ConvAutoencoder(width=0)), "width"),
     "width is an array": (lambda: member(model=ConvAutoencoder(width=np.array([1, 2]))), "width"),
     "depth is a float": (lambda: member(model=UNet(depth=2.5)), "depth"),
+    "depth is immense": (lambda: member(model=UNet(depth=10**12)), "depth"),
     "learning rate is a word": (lambda: member(optimizer=Adam("0.1")), "learning rate"),
     "learning rate is None": (lambda: member(optimizer=Adam(None)), "learning rate"),
     "learning rate is infinite": (lambda: member(optimizer=Adam(float("inf"))), "learning rate"),

@@ -39,7 +39,8 @@ def require_component(slot: str, component: Any) -> None:
     if not dataclasses.is_dataclass(component):
         raise InputError(f"{name} is {shown(component)}, which is not a component; give {_example(slot, component)}")
     for field in CONTRACTS[slot]:
-        if not hasattr(component, field):
+        # Of the class first: a property may compute for long with a value that is not checked yet.
+        if not (hasattr(type(component), field) or hasattr(component, field)):
             kind = type(component).__name__
             raise InputError(
                 f"{name} cannot be {shown(component)}: {kind} does not say its {field} (docs/extending.md)"
