@@ -10,7 +10,7 @@ from tiny import DATA, LOOP, MEMBER
 
 from jaxdae import memory, parallel, runs
 from jaxdae.cli import options
-from jaxdae.data import load_again, pictures, read_own, room
+from jaxdae.data import folder, load_again, pictures, read_own, room
 from jaxdae.data.folder import read_folder
 from jaxdae.errors import InputError
 from jaxdae.memory import available_memory, is_out_of_memory, memory_named
@@ -137,7 +137,7 @@ def test_memory_that_ends_in_a_file_names_the_folder(tmp_path, monkeypatch):
         raise MemoryError
 
     save(tmp_path, 8, 8)
-    monkeypatch.setattr(pictures, "_read", fail)
+    monkeypatch.setattr(folder, "_pictures_in", fail)
     with pytest.raises(InputError, match=rf"the images of {tmp_path} are too large for the memory \(up to"):
         read_folder(tmp_path)
 

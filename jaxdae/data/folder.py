@@ -148,7 +148,7 @@ def _arrays_of(file: Path, name: str, room: Room) -> dict[str, np.ndarray]:
             loaded = np.load(opened, allow_pickle=False)
             one = isinstance(loaded, np.ndarray)
             arrays = {name: loaded} if one else {f"{name}:{key}": loaded[key] for key in loaded}
-    except (OutOfRoom, MemoryError):
+    except OutOfRoom:
         raise
     except Exception as error:  # a damaged file makes NumPy and zipfile fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -39,7 +39,7 @@ def read(path: Path, value_range: tuple[float, float] | None = None, max_pixels:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what Pillow warns of in a damaged file is said in our own sentence
             found = _read(path, max_pixels)
-    except (InputError, MemoryError):
+    except InputError:
         raise
     except Exception as error:  # a damaged file makes the libraries fail in any way
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
