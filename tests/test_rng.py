@@ -16,6 +16,7 @@ from tiny import DATA, LOOP, MEMBER
 
 from jaxdae import noise, parallel, rng, training
 from jaxdae.data import InMemory
+from jaxdae.exchange import load_denoiser
 from jaxdae.rng import Draws, draw_key
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -91,3 +92,8 @@ def test_the_environment_changes_no_draw_and_no_training(request):
         [sys.executable, "-c", code, request.path.parent], text=True, env=os.environ | settings, timeout=300
     )
     assert printed.strip() == digest()
+
+
+def test_a_packaged_denoiser_loads_whatever_aids_for_debugging_are_on():
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        assert not load_denoiser("digits").takes_level

@@ -12,6 +12,7 @@ import absl.logging
 
 from jaxdae import devices
 from jaxdae.cli import environment, streams
+from jaxdae.cli.xla_flags import require_known_flags
 
 
 def prepare(arguments: Sequence[str]) -> list[str]:
@@ -22,6 +23,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     _report_errors_once()
     environment.settle(os.environ)
     streams.escape_unprintable()
+    require_known_flags(os.environ.get("XLA_FLAGS", ""))
     devices.cores_as_devices()
     if arguments[:1] == ["--no-cache"]:
         return list(arguments[1:])

@@ -9,6 +9,8 @@ import pytest
 
 from jaxdae import cli
 from jaxdae.cli import environment
+from jaxdae.cli.xla_flags import require_known_flags
+from jaxdae.errors import InputError
 
 
 def test_aids_for_debugging_other_programs_are_taken_out():
@@ -49,6 +51,18 @@ def test_a_platform_that_is_missing_is_named(monkeypatch, capsys):
 def test_other_errors_are_not_blamed_on_the_environment(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert environment.explain(ValueError("shapes differ")) == ""
+
+
+@pytest.mark.parametrize("flags", ["", "--xla_dump_to=/tmp/a --xla_cpu_enable_fast_math", "a/file"])
+def test_flags_that_xla_knows_are_left_to_it(flags):
+    require_known_flags(flags)
+
+
+def test_a_flag_that_xla_does_not_know_is_named(tmp_path):
+    library = tmp_path / "library"
+    library.write_bytes(b"\0xla_dump_to\0")
+    with pytest.raises(InputError, match="^--xla_nonsense in XLA_FLAGS is not a flag that XLA knows"):
+        require_known_flags("--xla_dump_to=/tmp/a --xla_nonsense=1", library)
 
 
 @pytest.fixture
