@@ -35,21 +35,23 @@ def parsed(command, data):
     return arguments, after.members, after.loop
 
 
-@pytest.mark.parametrize("name", ["documents", "microscopy"])
-def test_the_command_of_a_training_trains_the_same(scripts, tmp_path, name):
+PLAIN = jaxdae.Member(noise=jaxdae.Noise(level=0.0), model=jaxdae.UNet())
+
+
+@pytest.mark.parametrize(("name", "epochs", "coverage"), [("documents", 16, 8), ("microscopy", 10, 16), (None, 2, 1)])
+def test_the_command_of_a_training_trains_the_same(scripts, tmp_path, name, epochs, coverage):
     """Made from the training of a script, it is parsed to the very same members, loop and coverage."""
-    shell, command, script = scripts("_shell"), scripts("_command"), scripts(name)
+    shell, command = scripts("_shell"), scripts("_command")
     for number in range(4):
         Image.fromarray(np.zeros((80, 80), np.uint8)).save(tmp_path / f"{number}.png")
-    options = script.Options()
-    data = jaxdae.read_own(tmp_path, target="next", augment=True, coverage=options.coverage)
-    members = check_members(script.MEMBER)
-    training = shell.Training(members, data, tmp_path, options.epochs, 16)
+    data = jaxdae.read_own(tmp_path, target="next", augment=True, coverage=coverage)
+    members = check_members(scripts(name).MEMBER if name else PLAIN)
+    training = shell.Training(members, data, tmp_path, epochs, 16)
     line = command.train_command(training, "scans/noisy", "scans/clean", "runs/scans")
     arguments, trained, loop = parsed(line, data)
     assert trained == members
-    assert loop == {"epochs": options.epochs, "batch_size": 16}
-    assert (arguments.coverage, arguments.augment) == (options.coverage, True)
+    assert loop == {"epochs": epochs, "batch_size": 16}
+    assert (arguments.coverage, arguments.augment) == (coverage, True)
     assert (arguments.dataset, arguments.target, str(arguments.out)) == ("scans/noisy", "scans/clean", "runs/scans")
 
 

@@ -1,5 +1,6 @@
 """Members that end worse than their own input: who denoises with one does harm."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -32,9 +33,9 @@ def below_input(run: Run, data: Data) -> list[Below]:
         for index, value in zip(group.indices, inputs, strict=True):
             psnr = _psnr_by_epoch(run, index)
             last, best_epoch = psnr[max(psnr)], int(run.best[index].epoch)
-            if last is not None and last < float(value) < _NO_NOISE:
-                best = psnr.get(best_epoch)
-                better = (best_epoch, best) if best is not None and best > float(value) else None
+            if last < float(value) < _NO_NOISE:
+                best = psnr.get(best_epoch, math.nan)
+                better = (best_epoch, best) if best > float(value) else None
                 found.append(Below(index, last, float(value), better))
     return sorted(found)
 
@@ -47,18 +48,16 @@ def below_identity(rows: Sequence[dict[str, Any]], levels: Mapping[int, tuple[fl
         levels: of the training of every member, lowest and highest.
     """
     found: dict[int, Below] = {}
-    identity = {}
+    input_psnr = math.nan
     for row in rows:
-        psnr = row.get("psnr", row.get("psnr_to_noisy"))
+        psnr = _psnr(row, "")
         if row["member"] == "identity":
-            identity = row | {"psnr": psnr}
+            input_psnr = psnr
             continue
         low, high = levels[row["member"]]
         trained = low - 1e-6 <= row["test_level"] <= high + 1e-6
-        if psnr is None or identity["psnr"] is None or not trained:
-            continue
-        if psnr < identity["psnr"] < _NO_NOISE:
-            found.setdefault(row["member"], Below(row["member"], psnr, identity["psnr"]))
+        if trained and psnr < input_psnr < _NO_NOISE:
+            found.setdefault(row["member"], Below(row["member"], psnr, input_psnr))
     return [found[index] for index in sorted(found)]
 
 
@@ -77,7 +76,12 @@ def describe_below(below: Sequence[Below]) -> str:
     return f"{who}; --weights best takes those of epoch {epoch} ({psnr:.2f} dB)"
 
 
-def _psnr_by_epoch(run: Run, member: int) -> dict[int, float | None]:
+def _psnr_by_epoch(run: Run, member: int) -> dict[int, float]:
     """The validation PSNR of a member by epoch."""
-    lines = [line for line in run.history if line["member"] == member]
-    return {line["epoch"]: line.get("val_psnr", line.get("val_psnr_to_noisy")) for line in lines}
+    return {line["epoch"]: _psnr(line, "val_") for line in run.history if line["member"] == member}
+
+
+def _psnr(row: dict[str, Any], prefix: str) -> float:
+    """The PSNR of a row or a line of the log, whatever it is measured against; NaN where it was not finite."""
+    psnr = row.get(f"{prefix}psnr", row.get(f"{prefix}psnr_to_noisy"))
+    return math.nan if psnr is None else psnr
