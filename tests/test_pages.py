@@ -99,7 +99,9 @@ def test_a_stopped_measurement_passes_over_the_rows_that_it_has(tmp_path, monkey
     clean = np.zeros((8, 8, 1))
     jobs = [eight_bit.Job("bsd68", f"p{i}", 25, "noisy", clean, clean) for i in range(3)]
     path = tmp_path / "files.csv"
-    path.write_text("set,picture,level,denoiser,psnr,ssim,clipped\nbsd68,p1,25,noisy,9.0,0.5,0.1\nbsd68,p2,25,noi")
+    path.write_text(
+        "set,picture,level,denoiser,psnr,ssim,clipped\nbsd68,p1,25,noisy,9.0,0.5,0.1\nbsd68,p2,25,noisy,9.0"
+    )
     asked = []
 
     def measured(missing):
