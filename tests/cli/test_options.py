@@ -129,7 +129,7 @@ def test_the_classic_preset_trains_the_classic_experiment(monkeypatch, tmp_path)
     assert (mnist, digits) == ("mnist", "digits")
     assert member == jaxdae.training.check_member(PRESETS["classic"].member) and member.noise.redraw is False
     wanted = {"out": tmp_path, "overwrite": False, "progress": False, "epochs": 100, "batch_size": 128}
-    assert classic == wanted | {"log": (), "log_pictures": 1}
+    assert classic == wanted | {"log": (), "log_pictures": 1, "on_estimate": None}
     assert redrawn.noise.redraw is True
     assert (changed["epochs"], changed["batch_size"], changed["keep"]) == (2, 128, 1)
 

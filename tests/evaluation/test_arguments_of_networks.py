@@ -26,6 +26,7 @@ from jaxdae.noise import Noise, check_noise
 from jaxdae.objectives import Supervised
 from jaxdae.runs import folder
 from jaxdae.runs.figures import image_figures
+from jaxdae.runs.position import Progress
 from jaxdae.runs.run import make_run
 from jaxdae.training import Best, Member, check_member, group_members, stack
 
@@ -161,7 +162,7 @@ def mixed_run(monkeypatch):
     source = {"dataset": "digits", "sha256": "0", "image": [16, 16, 1]}
     config = folder.Config(members, folder.Loop(epochs=2, evaluation_seed=5), source)
     history = [{"epoch": 2, "member": i, "train_mse": 0.1, "val_mse": 0.1} for i in range(4)]
-    return make_run(config, stacked(0.0), bests, history, None)
+    return make_run(config, stacked(0.0), bests, history, None, (Progress(2),) * 4)
 
 
 def test_a_mixed_run_gives_every_member_its_own_last_and_best_weights(mixed_run):
