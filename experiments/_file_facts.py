@@ -51,9 +51,10 @@ def files(out: Path, unclipped: pd.DataFrame, table: pd.DataFrame) -> dict[str, 
 
 
 def overlap(out: Path, found: pd.DataFrame) -> dict[str, Any]:
-    """The most alike pair of a test picture and a training picture, and how alike a part of a picture is to it."""
-    parts = report.read_about(out / "overlap")["parts"]
-    return found.loc[found["correlation"].idxmax()].to_dict() | {"least_part": min(parts.values())}
+    """The most alike pair of a test picture and a training picture, beside what a part of a training picture has."""
+    part = found["most_alike"].map(report.read_about(out / "overlap")["parts"])
+    most = found.assign(part=part).loc[found["correlation"].idxmax()]
+    return most.to_dict() | {"as_alike_as_a_part": int((found["correlation"] >= part).sum())}
 
 
 def complete(rows: pd.DataFrame, denoisers: tuple[str, ...]) -> pd.DataFrame:

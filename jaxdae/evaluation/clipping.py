@@ -8,7 +8,7 @@ from jaxtyping import Float
 from jaxdae.evaluation.noise_level import blocks
 
 MAX_SHARE = 0.05
-"""Of the values at the ends: with less, a denoiser of unclipped noise lost at most 0.3 dB (results/photographs)."""
+"""Of the values at the ends: with less, a denoiser of unclipped noise lost at most half a dB (results/photographs)."""
 
 Picture = Float[np.ndarray, "height width channel"]
 
