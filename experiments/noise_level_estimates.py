@@ -24,7 +24,7 @@ import jaxdae
 from jaxdae.data import pictures
 from jaxdae.evaluation import residual
 
-CHECKS = "checks.csv"
+CHECKS, OTHERS = "checks.csv", "others.csv"
 SHEET = 20
 """Digits a side of a sheet."""
 
@@ -43,6 +43,8 @@ class Options(shell.Options):
     """Single digits, the first test images; sheets of 400 have them too."""
     checked: int = 8
     """Pictures of each set that are denoised too, the first."""
+    others: int = 12
+    """Photographs of each set that have noise of other kinds too, the first."""
     out: Path = Path("results/noise_level_estimates")
     """Results folder: tables and README."""
 
@@ -57,6 +59,9 @@ def experiment(options: Options) -> None:
     _require_same(options, sets)
     if not (options.out / CHECKS).exists():
         write_checks(options, sets)
+    if options.photographs and not (options.out / OTHERS).exists():
+        rows = [row for folder in options.photographs for row in _others(folder.name, sets[folder.name][0], options)]
+        pd.DataFrame(rows).to_csv(options.out / OTHERS, index=False)
     minutes = f"{(time.perf_counter() - began) / 60:.0f} minutes since the last start"
     report.write_about(options.out, report.provenance(minutes, "the index of each picture (noise)"))
 
@@ -64,7 +69,9 @@ def experiment(options: Options) -> None:
 def publish(options: Options) -> None:
     """Writes the README from the tables."""
     table, checks = pd.read_csv(options.out / tables.TABLE), pd.read_csv(options.out / CHECKS)
+    others = pd.read_csv(options.out / OTHERS) if (options.out / OTHERS).exists() else None
     report.write_readme(options.out, "noise_level_estimates", table=_summary(table), checks=_check_summary(checks),
+                        others=None if others is None else _other_summary(others),
                         bounds=(residual.MOST, residual.LEAST, residual.CORRELATED))  # fmt: skip
 
 
@@ -144,6 +151,50 @@ def _checks(name: str, images: list[np.ndarray], levels: tuple[float, ...]) -> I
                 size, correlation = residual.removed(noisy[..., None], denoised[..., None], found.level)
                 row = {"images": name, "level": level, "denoiser": denoiser, "image": index, "size": size}
                 yield row | {"correlation": correlation, "warned": residual.fault(size, correlation) is not None}
+
+
+OTHER_NOISE: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "photons, 30 at white": lambda clean, draw: draw.poisson(30 * clean) / 30,
+    "photons, 100 at white": lambda clean, draw: draw.poisson(100 * clean) / 100,
+    "photons, 255 at white": lambda clean, draw: draw.poisson(255 * clean) / 255,
+    "speckle, 0.1": lambda clean, draw: clean * (1 + 0.1 * draw.standard_normal(clean.shape)),
+    "speckle, 0.3": lambda clean, draw: clean * (1 + 0.3 * draw.standard_normal(clean.shape)),
+    "0.01, before a gamma of 2.2": lambda clean, draw: _before_gamma(clean, 0.01, draw),
+    "0.05, before a gamma of 2.2": lambda clean, draw: _before_gamma(clean, 0.05, draw),
+}
+"""Noise whose level depends on the brightness; the last kind is that of cameras, in linear light."""
+
+
+def _before_gamma(clean: np.ndarray, level: float, draw: np.random.Generator) -> np.ndarray:
+    return np.clip(clean**2.2 + level * draw.standard_normal(clean.shape), 0, 1) ** (1 / 2.2)
+
+
+def _others(name: str, images: list[np.ndarray], options: Options) -> Iterator[dict[str, Any]]:
+    """What is estimated of noise that has no single level, against its root mean square in the file."""
+    for kind, function in OTHER_NOISE.items():
+        for index, clean in enumerate(images[: options.others]):
+            noisy = function(clean.astype(np.float64), np.random.default_rng(index))
+            noisy = np.round(np.clip(noisy, 0, 1) * 255).astype(np.float32) / 255
+            found = jaxdae.estimate_noise_level(noisy)
+            verdict = "trusted" if found.trusted else "depends" if found.usable else "refused"
+            ratio = found.level / float(np.sqrt(np.mean((noisy - clean) ** 2)))
+            yield {"images": name, "noise": kind, "image": index, "verdict": verdict, "ratio": ratio}
+
+
+def _other_summary(others: pd.DataFrame) -> pd.DataFrame:
+    """For each set and kind: what is said of the pictures, and the errors of the levels that are given."""
+    rows = []
+    for (name, kind), group in others.groupby(["images", "noise"], sort=False):
+        row: dict[str, Any] = {"images": name, "noise": kind}
+        for verdict in ("depends", "refused", "trusted"):
+            chosen = group[group["verdict"] == verdict]
+            row[verdict] = f"{len(chosen)} of {len(group)}"
+            if verdict != "refused":
+                errors = 100 * (chosen["ratio"] - 1)
+                shown = f"{errors.min():+.0f} to {errors.max():+.0f} %" if len(chosen) else ""
+                row[f"error where it {'depends' if verdict == 'depends' else 'is trusted'}"] = shown
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("images")
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,6 @@ white has less variance than the noise, which is corrected by the moments of a c
 leaves flat black (or white) areas, as in digits, the noise there is half-normal, and its size is the level.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,16 +13,20 @@ import numpy as np
 
 from jaxdae.data.source import is_channels_first, require_scale
 from jaxdae.errors import InputError, shown
+from jaxdae.evaluation import noise_curve
+from jaxdae.evaluation.weak_texture import (
+    FEW,
+    LEAST_KEPT,
+    PATCH,
+    clipped_moments,
+    gradient_limit,
+    means_of,
+    texture_of,
+    window_sums,
+)
 
-PATCH = 7
-CONFIDENCE = 0.99
-"""Share of the patches of pure noise whose gradients are weak enough to be used."""
 BLOCK, BLOCKS_A_SIDE = 256, 4
 """Of larger pictures, that many blocks of this side are used, evenly spread: time and memory are bounded."""
-LEAST_KEPT = 0.6
-"""Share of the noise's variance that must survive clipping in a patch that is used."""
-FEW = 6.7
-"""The least eigenvalue of N overlapping patches of pure noise is (1 - 6.7 / sqrt(N))^2 of the variance (simulated)."""
 ROUNDS = 15
 LEAST_SIDE = 16
 LEAST_LEVEL = 0.5 / 255
@@ -48,6 +51,8 @@ class Estimate(NamedTuple):
     trusted: bool
     reason: str = ""
     """Why it cannot be trusted, as the end of a sentence."""
+    usable: bool = False
+    """It is the mean of a level that depends on the brightness: no one level is right, but this one is nearest."""
 
 
 def estimate_noise_level(image: Any) -> Estimate:
@@ -58,8 +63,9 @@ def estimate_noise_level(image: Any) -> Estimate:
 
     Returns:
         The median over the channels, which are estimated one by one; not trusted if most channels are not. It is never
-        trusted where the noise is seen to be of another kind: correlated between pixels (JPEG, resized pictures), or
-        single black and white pixels. InputError for another shape or type.
+        trusted where the noise is seen to be of another kind: correlated between pixels (JPEG, resized pictures),
+        single black and white pixels, or a level that depends on the brightness (photons, speckle, a gamma curve), of
+        which the mean over the brightness is given. InputError for another shape or type.
     """
     try:
         pixels = np.asarray(image)
@@ -80,11 +86,18 @@ def estimate_noise_level(image: Any) -> Estimate:
 
 
 def combine(estimates: list[Estimate]) -> Estimate:
-    """One estimate from those of channels or pages: the median of the trusted ones, if they are at least half."""
+    """One estimate from those of channels or pages: the median of the trusted ones, if they are at least half.
+
+    Else that of the usable ones too, which can then be used alike, for the first reason of these.
+    """
     trusted = [estimate.level for estimate in estimates if estimate.trusted]
     if 2 * len(trusted) >= len(estimates):
         return Estimate(float(np.median(trusted)), True)
-    return next(estimate for estimate in estimates if not estimate.trusted)
+    doubtful = [estimate for estimate in estimates if estimate.usable]
+    levels = trusted + [estimate.level for estimate in doubtful]
+    if 2 * len(levels) >= len(estimates):
+        return Estimate(float(np.median(levels)), False, doubtful[0].reason, usable=True)
+    return next(estimate for estimate in estimates if not estimate.trusted and not estimate.usable)
 
 
 def blocks(image: np.ndarray) -> Iterator[np.ndarray]:
@@ -100,24 +113,6 @@ def blocks(image: np.ndarray) -> Iterator[np.ndarray]:
     for top in np.linspace(0, height - tall, rows).astype(int):
         for left in np.linspace(0, width - wide, columns).astype(int):
             yield image[top : top + tall, left : left + wide]
-
-
-def clipped_moments(clean: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of `clip(clean + level n, 0, 1)` with n ~ N(0, 1)."""
-    from scipy.special import ndtr
-
-    below, above = -clean / level, (1 - clean) / level
-    inside = ndtr(above) - ndtr(below)
-    low, high = _density(below), _density(above)
-    white = ndtr(-above)
-    mean = clean * inside + level * (low - high) + white
-    square = (clean**2 + level**2) * inside + 2 * clean * level * (low - high) + white
-    square += level**2 * (below * low - above * high)
-    return mean, np.maximum(square - mean**2, 0)
-
-
-def _density(x: Any) -> Any:
-    return np.exp(-np.square(x) / 2) / np.sqrt(2 * np.pi)
 
 
 def _of_channel(image: np.ndarray) -> Estimate:
@@ -145,7 +140,7 @@ def _of_channel(image: np.ndarray) -> Estimate:
 def _of_weak_texture(parts: list[np.ndarray], clipped: bool) -> Estimate:
     """The level by the patches of weakest texture: the texture and the level are found in turn."""
     patches = [np.lib.stride_tricks.sliding_window_view(part, (PATCH, PATCH)).reshape(-1, PATCH**2) for part in parts]
-    texture, means = (np.concatenate([f(part) for part in parts]) for f in (_texture, _means))
+    texture, means = (np.concatenate([f(part) for part in parts]) for f in (texture_of, means_of))
     variance = max(float(np.linalg.eigvalsh(_covariance(patches, np.ones(len(means), bool)))[0]), 1e-10)
     clean = np.linspace(0, 1, 201)
     kept = np.ones(len(means))
@@ -153,7 +148,7 @@ def _of_weak_texture(parts: list[np.ndarray], clipped: bool) -> Estimate:
         if clipped:
             seen, left = clipped_moments(clean, variance**0.5)
             kept = np.interp(means, seen, left / variance)
-        weak = (texture < variance * kept * _gradient_limit()) & (kept >= LEAST_KEPT)
+        weak = (texture < variance * kept * gradient_limit()) & (kept >= LEAST_KEPT)
         count = int(np.count_nonzero(weak))
         if count < 8 * PATCH**2:
             return Estimate(np.nan, False, NONE_FOUND)
@@ -171,6 +166,9 @@ def _of_weak_texture(parts: list[np.ndarray], clipped: bool) -> Estimate:
         return Estimate(level, False, "its noise is correlated from pixel to pixel, as after compression or resizing")
     if _of_single_pixels(parts, level):
         return Estimate(level, False, "much of its noise is single pixels (salt and pepper, dead pixels)")
+    curve = noise_curve.of_image(parts, variance, clipped)
+    if noise_curve.depends(curve):
+        return Estimate(noise_curve.mean_level(curve), False, noise_curve.described(curve), usable=True)
     return Estimate(level, True)
 
 
@@ -201,35 +199,6 @@ def _covariance(patches: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:
         mean += some.sum(axis=0)
         count += len(some)
     return total / count - np.outer(mean, mean) / count**2
-
-
-def _texture(image: np.ndarray) -> np.ndarray:
-    """The sum of squared central differences of every patch."""
-    across, down = ((image[:, 2:] - image[:, :-2]) / 2) ** 2, ((image[2:] - image[:-2]) / 2) ** 2
-    return (_sums(across, PATCH, PATCH - 2) + _sums(down, PATCH - 2, PATCH)).ravel()
-
-
-def _means(image: np.ndarray) -> np.ndarray:
-    return _sums(image, PATCH, PATCH).ravel() / PATCH**2
-
-
-def _sums(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The sum of every window."""
-    total = np.pad(image, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    return total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
-
-
-@functools.cache
-def _gradient_limit() -> float:
-    """The texture that pure noise of level 1 stays below with `CONFIDENCE`: a gamma variable, after the paper."""
-    from scipy.special import gammaincinv
-
-    size = (PATCH, PATCH)
-    units = np.eye(PATCH**2).reshape(-1, *size)
-    across, down = (units[:, :, 2:] - units[:, :, :-2]) / 2, (units[:, 2:] - units[:, :-2]) / 2
-    rows = np.concatenate([across.reshape(len(units), -1), down.reshape(len(units), -1)], axis=1)
-    freedom, trace = np.linalg.matrix_rank(rows), np.sum(rows**2)
-    return float(gammaincinv(freedom / 2, CONFIDENCE) * 2 * trace / freedom)
 
 
 def _of_black_areas(parts: list[np.ndarray], share: float) -> Estimate | None:
@@ -277,6 +246,6 @@ def _neighbours(image: np.ndarray) -> tuple[np.ndarray, ...]:
     board = np.pad(white, PATCH // 2, mode="reflect")
     both = []
     for colour in (board, ~board):
-        both.append([_sums(x * colour, PATCH, PATCH) for x in padded])
+        both.append([window_sums(x * colour, PATCH, PATCH) for x in padded])
     zeros, total, count = (np.where(white, other, own) for own, other in zip(*both, strict=True))
     return image.ravel(), (zeros / count).ravel(), (total / count).ravel(), count.ravel()

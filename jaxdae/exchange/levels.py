@@ -29,11 +29,19 @@ def estimate_pages(pages: Sequence[np.ndarray]) -> dict[int, Estimate]:
 
 
 def level_of_file(path: Path, found: Mapping[int, Estimate]) -> float:
-    """The level of a file from those of its pages, their median; InputError where it cannot be trusted."""
+    """The level of a file from those of its pages, their median; InputError where that can be of no use."""
     level = combine(list(found.values()))
-    if not level.trusted:
+    if not level.trusted and not level.usable:
         raise InputError(f"the noise level of {path} cannot be estimated, {level.reason}; give it with --noise-level")
     return level.level
+
+
+def dependence(found: Mapping[int, Estimate]) -> str:
+    """A sentence where the level of a file is a mean, since it depends on the brightness; else empty."""
+    level = combine(list(found.values()))
+    if not level.usable:
+        return ""
+    return f"{level.reason}; its mean {level.level:.3f} is used, --noise-level gives another"
 
 
 def nearest_denoiser(denoisers: Sequence[Denoiser], level: float) -> Denoiser:

@@ -79,7 +79,7 @@ def fitting(packaged: Sequence[Denoiser], pages: Sequence[np.ndarray]) -> Denois
 def misfit(denoiser: Denoiser, found: Estimate) -> str:
     """A sentence if the noise of a picture is certainly stronger than a packaged denoiser was made for; else empty."""
     high = denoiser.about.noise.level[1]
-    if not found.trusted or found.level <= high * levels.TOLERANCE:
+    if not (found.trusted or found.usable) or found.level <= high * levels.TOLERANCE:
         return ""
     return (
         f"noise of level {found.level:.2g} by estimate, more than the packaged denoiser was made for ({high:.2g}): "

@@ -168,6 +168,8 @@ def _denoise_file(
     scores, level = [f"  with {denoiser.about.origin}"] if options.fit else [], options.level
     if level == "auto":
         level = levels.level_of_file(path, found)
+        if said := levels.dependence(found):
+            print(f"{path}: {said}", file=sys.stderr)
         denoiser = levels.nearest_denoiser(denoisers, level)
         scores.append(levels.said(level, denoiser, len(denoisers) > 1))
     told = level if len(denoisers) == 1 else None

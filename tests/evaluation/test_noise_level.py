@@ -118,3 +118,26 @@ def test_structure_in_what_was_removed_is_found():
     assert residual.fault(*residual.removed(given, PHOTO[..., None], 25 / 255)) is None
     smooth = PHOTO[..., None] + 0.07 * np.sin(np.arange(PHOTO.shape[1]) / 3)[:, None]
     assert "structure was removed" in str(residual.fault(*residual.removed(given, smooth, 25 / 255)))
+
+
+RAMP = np.tile(np.linspace(0.15, 0.85, 160), (120, 1))
+
+
+def test_a_level_that_depends_on_the_brightness_is_said_and_its_mean_can_be_used():
+    found = jaxdae.estimate_noise_level(np.random.default_rng(0).poisson(100 * RAMP) / 100)
+    assert not found.trusted and found.usable and "grows with the brightness" in found.reason
+    assert found.level == pytest.approx(np.sqrt(RAMP.mean() / 100), rel=0.35)
+    speckled = RAMP * (1 + 0.2 * np.random.default_rng(0).standard_normal(RAMP.shape))
+    assert "grows with the brightness" in jaxdae.estimate_noise_level(speckled).reason
+    assert jaxdae.estimate_noise_level(noisy(RAMP, 0.05)).trusted
+
+
+def test_channels_of_which_most_depend_on_the_brightness_are_usable_alike():
+    trusted, usable, no = (
+        noise_level.Estimate(0.1, True),
+        noise_level.Estimate(0.3, False, "depends", usable=True),
+        noise_level.Estimate(0.9, False, "none"),
+    )
+    assert noise_level.combine([trusted, trusted, usable]) == (0.1, True, "", False)
+    assert noise_level.combine([trusted, usable, usable]) == (0.3, False, "depends", True)
+    assert noise_level.combine([no, no, usable]) == no
