@@ -74,5 +74,6 @@ def _note(patches: int, settings: Settings) -> str:
     words += [f"--ema-decay {settings.ema_decay:g}"] if settings.ema_decay else []
     return (
         f"this is a small set ({patches} examples); settings chosen for it: {' '.join(words)} "
-        f"({examples} examples an epoch, {steps} optimizer steps); options that you give are kept"
+        f"({examples} examples an epoch, {steps} optimizer step{'' if steps == 1 else 's'}); "
+        "options that you give are kept"
     )

@@ -21,6 +21,7 @@ def prepare(arguments: Sequence[str]) -> list[str]:
     InputError if a variable of the environment has a value that is not allowed.
     """
     _report_errors_once()
+    show_warnings()
     environment.settle(os.environ)
     streams.escape_unprintable()
     require_known_flags(os.environ.get("XLA_FLAGS", ""))
@@ -38,6 +39,15 @@ def _report_errors_once() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     absl.logging.set_verbosity(absl.logging.FATAL)
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def show_warnings() -> None:
+    """Prints the library's warnings as lines of their own, without the prefix that absl gives them."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    log = logging.getLogger("jaxdae")
+    log.addHandler(handler)
+    log.propagate = False
 
 
 def _unraisable(error: Any) -> None:

@@ -1,5 +1,6 @@
 """Variables of the user's environment are settled, or named in one sentence."""
 
+import logging
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import jax
 import pytest
 
 from jaxdae import cli
-from jaxdae.cli import environment
+from jaxdae.cli import environment, start
 from jaxdae.cli.xla_flags import require_known_flags
 from jaxdae.errors import InputError
 
@@ -99,3 +100,12 @@ def test_ctrl_c_before_the_runs_are_imported_imports_nothing(monkeypatch):
     monkeypatch.setattr("jaxdae.cli.models.run", run)
     assert cli.main(["models"]) == 130
     assert "jaxdae.runs.signals" not in sys.modules
+
+
+def test_warnings_of_the_library_are_lines_of_their_own(capsys, monkeypatch):
+    log = logging.getLogger("jaxdae")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "propagate", True)
+    start.show_warnings()
+    log.warning("the log goes on")
+    assert capsys.readouterr().err == "warning: the log goes on\n"
