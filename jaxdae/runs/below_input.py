@@ -32,6 +32,8 @@ def below_input(run: Run, data: Data) -> list[Below]:
         inputs = evaluation.input_psnr(members, source, seed=run.loop.evaluation_seed, mesh=mesh)
         for index, value in zip(group.indices, inputs, strict=True):
             psnr = _psnr_by_epoch(run, index)
+            if not psnr:  # the log is gone
+                continue
             last, best_epoch = psnr[max(psnr)], int(run.best[index].epoch)
             if last < float(value) < _NO_NOISE:
                 best = psnr.get(best_epoch, math.nan)

@@ -208,7 +208,7 @@ def cut_history(path: Path, history: Sequence[dict[str, Any]], epochs: float) ->
     if len(kept) < len(history):
         newest = max(line["epoch"] for line in history)
         _log.warning(
-            f"{path / METRICS} goes on to epoch {newest}, but the newest whole checkpoint is of "
+            f"{printable(path / METRICS)} goes on to epoch {newest}, but the newest whole checkpoint is of "
             f"epoch {epochs}: the later lines are left out (a resumed run trains those epochs again)"
         )
     return kept

@@ -39,6 +39,7 @@ def test_a_run_names_the_members_below_the_very_images_that_they_were_validated_
     assert (second.member, second.best) == (1, None)
     diverged = trained([None, None, None])
     assert below_input(diverged, DATA) == [], "which is said elsewhere"
+    assert below_input(trained(), DATA) == [], "its log is gone, which is said elsewhere"
 
 
 def row(member, level, psnr, name="psnr"):
